@@ -1,0 +1,88 @@
+//! `echo`: 64-byte messages over TCP in a closed loop; server on core 0, load on core 1.
+
+use crate::options::Options;
+use crate::plan::{Bench, Cell, Group, Load, Metric, Run};
+
+const PEERS: [&str; 8] = [
+    "tokio",
+    "tokio-current",
+    "may",
+    "smol",
+    "monoio",
+    "go",
+    "std",
+    "epoll-loop",
+];
+
+/// A thread per connection: as many threads as are still sensible.
+const MOST_THREADS: usize = 1000;
+
+const METRICS: [Metric; 6] = [
+    Metric::higher("requests_per_s"),
+    Metric::lower("cpu_us_per_request"),
+    Metric::lower("p50_us"),
+    Metric::lower("p99_us"),
+    Metric::shown("load_core_use").suspect_above(
+        0.95,
+        "the load generator was the limit: compare CPU time, not rates",
+    ),
+    Metric::shown("starved_connections"),
+];
+
+pub(crate) fn bench(options: &Options) -> Bench {
+    Bench {
+        name: "echo",
+        about: "64-byte TCP echo, one request in flight per connection; server on core 0, load on core 1",
+        rounds: options.rounds(11, 1),
+        groups: [1, 64, 1000, 8000]
+            .map(|connections| group(connections, options.quick))
+            .into(),
+    }
+}
+
+fn group(connections: usize, quick: bool) -> Group {
+    let (warmup, seconds) = if quick { (0.15, 0.5) } else { (0.3, 1.5) };
+    let load = Load::Closed {
+        connections,
+        warmup,
+        seconds,
+    };
+    let conns = format!("conns={connections}");
+    let run = |name, args: &[String]| {
+        let args: Vec<_> = [vec![conns.clone()], args.to_vec()].concat();
+        Run::new(name, "echo", &args).under(load.clone())
+    };
+    let able = |name: &&str| *name != "std" || connections <= MOST_THREADS;
+    let mut runs: Vec<_> = PEERS
+        .into_iter()
+        .filter(able)
+        .map(|name| run(name, &[]))
+        .collect();
+    let peers: Vec<_> = runs
+        .iter()
+        .enumerate()
+        .map(|(index, run)| (run.contender, index))
+        .collect();
+
+    let mut variants = vec![(format!("{conns} io=uring"), vec!["io=uring".to_string()])];
+    variants.push((format!("{conns} io=epoll"), vec!["io=epoll".to_string()]));
+    if connections == 1 {
+        variants.push((
+            format!("{conns} polling"),
+            vec!["polling_us=50".to_string()],
+        ));
+    }
+    let mut cells = Vec::new();
+    for (name, args) in variants {
+        let mut entries = vec![("bingfa", runs.len())];
+        entries.extend_from_slice(&peers);
+        runs.push(run("bingfa", &args));
+        cells.push(Cell {
+            name,
+            metrics: METRICS.to_vec(),
+            entries,
+            notes: Vec::new(),
+        });
+    }
+    Group { runs, cells }
+}

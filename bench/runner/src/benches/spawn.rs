@@ -1,0 +1,65 @@
+//! `spawn`: tasks that add to an atomic, spawned from inside the runtime and joined; two workers on both cores.
+
+use crate::options::Options;
+use crate::plan::{Bench, Cell, Group, Metric, Run};
+
+pub(crate) fn bench(options: &Options) -> Bench {
+    Bench {
+        name: "spawn",
+        about: "spawn and join of tasks that add to an atomic, two workers",
+        rounds: options.rounds(7, 1),
+        groups: vec![waves(), all_alive()],
+    }
+}
+
+/// 10,000 alive at a time, one million in all.
+fn waves() -> Group {
+    let total = |name: &str| if name == "std" { 50_000 } else { 1_000_000 };
+    let names = [
+        "bingfa",
+        "go",
+        "smol",
+        "tokio",
+        "tokio-current",
+        "may",
+        "std",
+    ];
+    let run = |name: &&'static str| {
+        Run::new(name, "spawn", &[format!("total={}", total(name))]).on_both_cores()
+    };
+    let runs: Vec<_> = names.iter().map(run).collect();
+    let mut cell = Cell::of_all("alive=10k", &runs, &[Metric::lower("ns_per_task")]);
+    cell.notes = vec![
+        "std: 50,000 threads in all, for lack of time",
+        "may: its pool is set to 20,000 stacks; with its default of 1,000 it is four times slower",
+        "tokio-current: has one thread only",
+    ];
+    Group {
+        runs,
+        cells: vec![cell],
+    }
+}
+
+/// One million, all waiting at a gate before the first is released.
+fn all_alive() -> Group {
+    let args = ["total=1000000".to_string(), "alive=all".to_string()];
+    let tasks = ["bingfa", "go", "smol", "tokio", "tokio-current"];
+    let mut runs: Vec<_> = tasks
+        .iter()
+        .map(|name| Run::new(name, "spawn", &args).on_both_cores())
+        .collect();
+    for (name, threads) in [("page-touch", 2), ("page-touch-1", 1)] {
+        let args = ["total=1000000".to_string(), format!("threads={threads}")];
+        runs.push(Run::new(name, "spawn", &args).on_both_cores());
+    }
+    let mut cell = Cell::of_all("alive=1M", &runs, &[Metric::lower("ns_per_task")]);
+    cell.notes = vec![
+        "page-touch: two threads install a guard and touch a page for each of 1M stacks",
+        "page-touch-1: the same by one thread",
+        "tokio-current: has one thread only",
+    ];
+    Group {
+        runs,
+        cells: vec![cell],
+    }
+}

@@ -1,0 +1,40 @@
+//! `switch`: tasks that do nothing but yield, on one worker on core 0.
+
+use crate::options::Options;
+use crate::plan::{Bench, Cell, Group, Metric, Run};
+
+const CONTENDERS: [&str; 7] = [
+    "bingfa",
+    "may",
+    "go",
+    "tokio",
+    "tokio-current",
+    "smol",
+    "corosensei",
+];
+
+pub(crate) fn bench(options: &Options) -> Bench {
+    let seconds = if options.quick { 0.3 } else { 0.6 };
+    let group = |tasks: u32| {
+        let args = [format!("tasks={tasks}"), format!("seconds={seconds}")];
+        let runs: Vec<_> = CONTENDERS
+            .iter()
+            .map(|name| Run::new(name, "switch", &args))
+            .collect();
+        let cell = Cell::of_all(
+            format!("tasks={tasks}"),
+            &runs,
+            &[Metric::lower("ns_per_switch")],
+        );
+        Group {
+            runs,
+            cells: vec![cell],
+        }
+    };
+    Bench {
+        name: "switch",
+        about: "yield_now among so many tasks on one worker",
+        rounds: options.rounds(7, 3),
+        groups: vec![group(2), group(1000)],
+    }
+}

@@ -1,0 +1,234 @@
+//! What a bench consists of: groups of runs that are compared, and the cells that are read off them.
+
+use crate::options::Options;
+
+/// Contenders that are limits, not peers.
+const FLOORS: [&str; 4] = ["corosensei", "page-touch", "page-touch-1", "epoll-loop"];
+
+/// One name of the command line.
+#[derive(Debug)]
+pub(crate) struct Bench {
+    pub(crate) name: &'static str,
+    pub(crate) about: &'static str,
+    pub(crate) rounds: usize,
+    pub(crate) groups: Vec<Group>,
+}
+
+/// Runs that are interleaved with each other, since their figures are compared.
+#[derive(Debug)]
+pub(crate) struct Group {
+    pub(crate) runs: Vec<Run>,
+    pub(crate) cells: Vec<Cell>,
+}
+
+/// One process (and, if it serves, its load) whose figures are taken once per round.
+#[derive(Clone, Debug)]
+pub(crate) struct Run {
+    pub(crate) contender: &'static str,
+    pub(crate) bench: &'static str,
+    pub(crate) args: Vec<String>,
+    pub(crate) workers: usize,
+    pub(crate) cores: Vec<usize>,
+    pub(crate) load: Option<Load>,
+}
+
+/// The load that a serving contender is put under.
+#[derive(Clone, Debug)]
+pub(crate) enum Load {
+    /// So many connections, each with one request in flight.
+    Closed {
+        connections: usize,
+        warmup: f64,
+        seconds: f64,
+    },
+    /// Connections with a request each 10 ms beside connections that always have data in flight.
+    Fair {
+        paced: usize,
+        busy: usize,
+        warmup: f64,
+        seconds: f64,
+    },
+}
+
+/// One row of the results.
+#[derive(Debug)]
+pub(crate) struct Cell {
+    pub(crate) name: String,
+    pub(crate) metrics: Vec<Metric>,
+    /// Under which name which run of the group appears.
+    pub(crate) entries: Vec<(&'static str, usize)>,
+    pub(crate) notes: Vec<&'static str>,
+}
+
+/// A figure of a cell.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Metric {
+    pub(crate) name: &'static str,
+    /// The field of a run's figures that holds it.
+    pub(crate) field: &'static str,
+    /// `None`: no measure of quality, shown in the table only.
+    pub(crate) better: Option<Better>,
+    /// Above this value the cell's figures are not what they seem, and why.
+    pub(crate) suspect: Option<(f64, &'static str)>,
+}
+
+/// Which of two figures is better.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Better {
+    Higher,
+    Lower,
+}
+
+/// What a contender is to the comparison.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// `bingfa` itself: the ratio is about it.
+    Subject,
+    /// Another setting of bingfa: shown, but no peer.
+    Variant,
+    Peer,
+    Floor,
+}
+
+/// The role that a name has.
+pub(crate) fn role(name: &str) -> Role {
+    match name {
+        "bingfa" => Role::Subject,
+        name if name.starts_with("bingfa-") => Role::Variant,
+        name if FLOORS.contains(&name) => Role::Floor,
+        _ => Role::Peer,
+    }
+}
+
+impl Metric {
+    pub(crate) const fn lower(name: &'static str) -> Self {
+        Self {
+            name,
+            field: name,
+            better: Some(Better::Lower),
+            suspect: None,
+        }
+    }
+
+    pub(crate) const fn higher(name: &'static str) -> Self {
+        Self {
+            name,
+            field: name,
+            better: Some(Better::Higher),
+            suspect: None,
+        }
+    }
+
+    pub(crate) const fn shown(name: &'static str) -> Self {
+        Self {
+            name,
+            field: name,
+            better: None,
+            suspect: None,
+        }
+    }
+
+    /// The same metric, with a note when a contender's value is above `limit`.
+    pub(crate) const fn suspect_above(self, limit: f64, why: &'static str) -> Self {
+        Self {
+            suspect: Some((limit, why)),
+            ..self
+        }
+    }
+
+    /// The same metric, read from another field.
+    pub(crate) const fn of(self, field: &'static str) -> Self {
+        Self { field, ..self }
+    }
+}
+
+impl Run {
+    pub(crate) fn new(contender: &'static str, bench: &'static str, args: &[String]) -> Self {
+        Self {
+            contender,
+            bench,
+            args: args.to_vec(),
+            workers: 1,
+            cores: vec![0],
+            load: None,
+        }
+    }
+
+    /// Two workers on two cores.
+    pub(crate) fn on_both_cores(mut self) -> Self {
+        self.workers = 2;
+        self.cores = vec![0, 1];
+        self
+    }
+
+    pub(crate) fn under(mut self, load: Load) -> Self {
+        self.load = Some(load);
+        self
+    }
+
+    pub(crate) fn is_bingfa(&self) -> bool {
+        matches!(role(self.contender), Role::Subject | Role::Variant)
+    }
+}
+
+impl Cell {
+    /// A cell in which every run of the group appears under its contender's name.
+    pub(crate) fn of_all(name: impl Into<String>, runs: &[Run], metrics: &[Metric]) -> Self {
+        let entries = runs
+            .iter()
+            .enumerate()
+            .map(|(index, run)| (run.contender, index))
+            .collect();
+        Self {
+            name: name.into(),
+            metrics: metrics.to_vec(),
+            entries,
+            notes: Vec::new(),
+        }
+    }
+}
+
+impl Bench {
+    /// Drops the cells and contenders that were not asked for.
+    pub(crate) fn keep(&mut self, options: &Options) -> Result<(), String> {
+        if let Some(part) = &options.cell {
+            for group in &mut self.groups {
+                group.cells.retain(|cell| cell.name.contains(part.as_str()));
+            }
+            self.groups.retain(|group| !group.cells.is_empty());
+            if self.groups.is_empty() {
+                return Err(format!(
+                    "{}: no cell has {part:?} in its name; `list` shows the cells",
+                    self.name
+                ));
+            }
+        }
+        for group in &mut self.groups {
+            let wanted = |run: &Run| match role(run.contender) {
+                Role::Subject | Role::Variant => !options.without_bingfa,
+                Role::Floor => true,
+                Role::Peer => options
+                    .peers
+                    .as_ref()
+                    .is_none_or(|peers| peers.iter().any(|name| name == run.contender)),
+            };
+            let runs = &group.runs;
+            for cell in &mut group.cells {
+                cell.entries.retain(|&(_, run)| wanted(&runs[run]));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Group {
+    /// The runs that some cell shows.
+    pub(crate) fn needed(&self) -> Vec<usize> {
+        let shown = |index: &usize| {
+            self.cells
+                .iter()
+                .any(|cell| cell.entries.iter().any(|(_, run)| run == index))
+        };
+        (0..self.runs.len()).filter(shown).collect()
+    }
+}

@@ -1,0 +1,64 @@
+//! Medians, percentiles and a shuffle.
+
+/// The median; NaN of nothing.
+pub(crate) fn median(values: impl IntoIterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.into_iter().collect();
+    values.sort_by(f64::total_cmp);
+    match (values.len(), values.len() / 2) {
+        (0, _) => f64::NAN,
+        (count, middle) if count % 2 == 1 => values[middle],
+        (_, middle) => (values[middle - 1] + values[middle]) / 2.0,
+    }
+}
+
+/// The value below which `fraction` of the sorted values lie; NaN of nothing.
+pub(crate) fn percentile(sorted: &[u32], fraction: f64) -> f64 {
+    let last = sorted.len().saturating_sub(1);
+    let index = (sorted.len() as f64 * fraction) as usize;
+    sorted
+        .get(index.min(last))
+        .map_or(f64::NAN, |&value| f64::from(value))
+}
+
+/// Shuffles with a generator of its own, seeded by the clock: an order that repeats would be a bias.
+pub(crate) fn shuffle<T>(items: &mut [T]) {
+    let since = std::time::SystemTime::UNIX_EPOCH
+        .elapsed()
+        .unwrap_or_default();
+    let mut x = since.as_nanos() as u64 | 1;
+    for end in (1..items.len()).rev() {
+        x ^= x << 13;
+        x ^= x >> 7;
+        x ^= x << 17;
+        items.swap(end, (x % (end as u64 + 1)) as usize);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn median_of_odd_even_and_no_values() {
+        assert_eq!(median([3.0, 1.0, 2.0]), 2.0);
+        assert_eq!(median([4.0, 1.0, 2.0, 3.0]), 2.5);
+        assert!(median([]).is_nan());
+    }
+
+    #[test]
+    fn percentiles_stay_within_the_values() {
+        let values: Vec<u32> = (0..100).collect();
+        assert_eq!(percentile(&values, 0.5), 50.0);
+        assert_eq!(percentile(&values, 0.99), 99.0);
+        assert_eq!(percentile(&values, 1.0), 99.0);
+        assert!(percentile(&[], 0.5).is_nan());
+    }
+
+    #[test]
+    fn a_shuffle_loses_nothing() {
+        let mut items: Vec<u32> = (0..50).collect();
+        shuffle(&mut items);
+        items.sort_unstable();
+        assert_eq!(items, (0..50).collect::<Vec<_>>());
+    }
+}

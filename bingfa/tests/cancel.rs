@@ -1,0 +1,909 @@
+//! Cancels, timeouts, scopes and shields, nested in every way.
+
+mod common;
+
+use std::io::{ErrorKind, Read, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::time::{Duration, Instant};
+
+use bingfa::coroutine::{self, Cancelled, shield};
+use bingfa::net::{TcpListener, TcpStream, ToSocketAddrs, UdpSocket};
+use bingfa::os::unix::net::UnixStream;
+use bingfa::time::{timeout, timeout_at};
+use common::{
+    Drops, Flag, LONG, OnDrop, SHORT, cancel_and_join, on_both, on_one_thread, until, until_in,
+    was_cancelled,
+};
+
+fn connected() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    (client, listener.accept().unwrap().0)
+}
+
+// -- timeouts in timeouts ------------------------------------------------------
+
+#[test]
+fn an_inner_timeout_leaves_the_outer_one_running() {
+    on_both(|| {
+        let outcome = timeout(LONG, || {
+            let inner = timeout(SHORT, || coroutine::sleep(LONG));
+            coroutine::sleep(Duration::from_millis(1)); // not cut short
+            inner
+        });
+        assert!(outcome.unwrap().is_err());
+    });
+}
+
+#[test]
+fn an_outer_timeout_cuts_through_inner_ones() {
+    on_both(|| {
+        let drops = Drops::new();
+        let returned = Flag::new();
+        let outcome = timeout(SHORT, || {
+            let _outer = drops.droplet();
+            let _ = timeout(LONG, || {
+                let _inner = drops.droplet();
+                coroutine::park();
+            });
+            returned.set();
+        });
+        assert!(outcome.is_err());
+        assert_eq!(drops.count(), 2);
+        assert!(!returned.is_set());
+    });
+}
+
+#[test]
+fn of_two_that_expire_together_the_outer_one_wins() {
+    on_both(|| {
+        let at = Instant::now() + SHORT;
+        let outcome = timeout_at(at, || timeout_at(at, || coroutine::sleep(LONG)));
+        assert!(outcome.is_err());
+        // So does one that was over long ago.
+        let past = Instant::now();
+        assert!(timeout_at(past, || timeout(SHORT, || coroutine::sleep(LONG))).is_err());
+        coroutine::sleep(Duration::from_millis(1));
+    });
+}
+
+/// Timeouts `depth` deep, of which the one `short` levels up from the bottom is short.
+/// Gives back how many levels returned normally with `Elapsed` below them.
+fn nest(depth: usize, short: usize) -> Option<usize> {
+    if depth == 0 {
+        coroutine::park();
+        unreachable!("nobody unparks it");
+    }
+    let limit = if depth == short { SHORT } else { LONG };
+    match timeout(limit, || nest(depth - 1, short)) {
+        Err(_) => Some(depth),
+        Ok(level) => level,
+    }
+}
+
+#[test]
+fn forty_levels_deep_the_right_one_expires() {
+    on_both(|| {
+        for short in [1, 2, 20, 39, 40] {
+            assert_eq!(nest(40, short), Some(short));
+        }
+    });
+}
+
+#[test]
+fn what_ends_without_waiting_counts_however_late() {
+    on_both(|| {
+        let late = timeout(Duration::ZERO, || {
+            let start = Instant::now();
+            while start.elapsed() < SHORT {}
+            // A scope with nothing left to wait for is no wait.
+            coroutine::scope(|_| 5)
+        });
+        assert_eq!(late, Ok(5));
+        coroutine::sleep(Duration::from_millis(1)); // and it is over
+    });
+}
+
+#[test]
+fn timeouts_end_every_kind_of_wait() {
+    on_both(|| {
+        let (silent, _peer) = connected();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let (pipe, _writer) = std::io::pipe().unwrap();
+        let sleeper = coroutine::spawn(coroutine::park);
+        assert!(timeout(SHORT, || (&silent).read(&mut [0])).is_err());
+        assert!(timeout(SHORT, || listener.accept()).is_err());
+        assert!(timeout(SHORT, || udp.recv_from(&mut [0])).is_err());
+        assert!(timeout(SHORT, || bingfa::io::readable(&pipe, None)).is_err());
+        assert!(timeout(SHORT, || coroutine::sleep(LONG)).is_err());
+        assert!(timeout(SHORT, coroutine::park).is_err());
+        assert!(timeout(SHORT, || coroutine::park_timeout(LONG)).is_err());
+        assert!(timeout(SHORT, || bingfa::time::interval(LONG).tick()).is_ok());
+        let full = FullListener::new();
+        assert!(timeout(SHORT, || TcpStream::connect(full.addr)).is_err());
+        assert!(
+            timeout(SHORT, || coroutine::scope(|s| {
+                s.spawn(coroutine::park);
+            }))
+            .is_err()
+        );
+        assert!(timeout(SHORT, || sleeper.join()).is_err());
+    });
+}
+
+#[test]
+fn a_timeout_reaches_into_run() {
+    // On a plain thread `run` makes a coroutine of its own, which belongs to the caller.
+    common::labelled("on a plain thread", || {
+        let dropped = Drops::new();
+        let outcome = timeout(SHORT, || {
+            bingfa::run(|| {
+                let _droplet = dropped.droplet();
+                coroutine::sleep(LONG);
+            });
+        });
+        assert!(outcome.is_err());
+        assert_eq!(dropped.count(), 1);
+        assert_eq!(timeout(LONG, || bingfa::run(|| 7)), Ok(7));
+    });
+}
+
+#[test]
+fn an_elapsed_timeout_leaves_the_socket_usable() {
+    on_both(|| {
+        let (mut a, mut b) = connected();
+        for _ in 0..20 {
+            assert!(timeout(Duration::from_millis(1), || b.read(&mut [0])).is_err());
+        }
+        a.write_all(b"still there").unwrap();
+        let mut buf = [0; 11];
+        b.read_exact(&mut buf).unwrap();
+        assert_eq!(&buf, b"still there");
+    });
+}
+
+// -- scopes --------------------------------------------------------------------
+
+#[test]
+fn a_timeout_around_a_scope_ends_its_children_first() {
+    on_both(|| {
+        let local_too = coroutine::is_coroutine();
+        let data = vec![7; 100];
+        let ended = AtomicUsize::new(0);
+        let outcome = timeout(SHORT, || {
+            coroutine::scope(|s| {
+                for _ in 0..10 {
+                    let child = || {
+                        let _end = OnDrop(|| {
+                            assert!(data.iter().all(|&n| n == 7));
+                            ended.fetch_add(1, SeqCst);
+                        });
+                        coroutine::sleep(LONG);
+                    };
+                    s.spawn(child);
+                    if local_too {
+                        s.spawn_local(child);
+                    }
+                }
+                coroutine::park();
+            });
+        });
+        assert!(outcome.is_err());
+        // Those that never started have not made their guard.
+        assert!(ended.load(SeqCst) <= if local_too { 20 } else { 10 });
+        drop(data);
+    });
+}
+
+#[test]
+fn a_cancel_goes_through_timeout_and_scope_to_the_last_child() {
+    on_both(|| {
+        let drops = Drops::new();
+        let started = std::sync::Arc::new(AtomicUsize::new(0));
+        let (inner, count) = (drops.droplet(), started.clone());
+        let outer = coroutine::spawn(move || {
+            let _inner = inner;
+            let result = timeout(LONG, || {
+                coroutine::scope(|s| {
+                    for i in 0..6 {
+                        let count = &count;
+                        let child = move || {
+                            count.fetch_add(1, SeqCst);
+                            let _ = timeout(LONG, || {
+                                coroutine::scope(|s| {
+                                    s.spawn(|| {
+                                        count.fetch_add(1, SeqCst);
+                                        coroutine::park();
+                                    });
+                                })
+                            });
+                        };
+                        if i % 2 == 0 {
+                            s.spawn(child);
+                        } else {
+                            s.spawn_local(child);
+                        }
+                    }
+                })
+            });
+            unreachable!("{result:?}");
+        });
+        until(|| started.load(SeqCst) == 12);
+        cancel_and_join(outer);
+        assert_eq!(drops.count(), 1);
+    });
+}
+
+#[test]
+fn a_scope_waits_for_a_shielded_child_though_it_is_cancelled() {
+    on_both(|| {
+        let (go, in_shield) = (Flag::new(), Flag::new());
+        let (go2, in_shield2) = (go.clone(), in_shield.clone());
+        let parent = coroutine::spawn(move || {
+            let borrowed = String::from("alive");
+            coroutine::scope(|s| {
+                s.spawn(|| {
+                    shield(|| {
+                        in_shield2.set();
+                        while !go2.is_set() {
+                            coroutine::park_timeout(SHORT);
+                        }
+                        assert_eq!(borrowed, "alive");
+                    });
+                });
+            });
+        });
+        in_shield.wait();
+        until_in(&parent, "scope");
+        parent.cancel();
+        let parent = parent.join_timeout(4 * SHORT).unwrap_err();
+        go.set();
+        assert!(was_cancelled(&parent.join()));
+    });
+}
+
+#[test]
+fn a_panic_of_a_detached_child_cancels_the_others_and_comes_out() {
+    on_both(|| {
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            coroutine::scope(|s| {
+                s.spawn(|| coroutine::sleep(LONG));
+                s.spawn(coroutine::park);
+                s.spawn(|| std::panic::resume_unwind(Box::new("child")));
+                5
+            })
+        }));
+        assert_eq!(*outcome.unwrap_err().downcast::<&str>().unwrap(), "child");
+    });
+}
+
+#[test]
+fn a_kept_handle_owns_the_panic() {
+    on_both(|| {
+        let value = coroutine::scope(|s| {
+            let other = s.spawn(|| 5);
+            let bad = s.spawn(|| std::panic::resume_unwind(Box::new(1u8)));
+            assert_eq!(*bad.join().unwrap_err().downcast::<u8>().unwrap(), 1);
+            other.join().unwrap()
+        });
+        assert_eq!(value, 5);
+    });
+}
+
+#[test]
+fn a_panic_of_the_scope_itself_cancels_its_children() {
+    on_both(|| {
+        let drops = Drops::new();
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            coroutine::scope(|s| {
+                let child = s.spawn(|| {
+                    let _droplet = drops.droplet();
+                    coroutine::park();
+                });
+                until(|| child.coroutine().id().as_u64().get() > 0 && drops.count() == 0);
+                std::panic::resume_unwind(Box::new("parent"));
+            })
+        }));
+        assert_eq!(*outcome.unwrap_err().downcast::<&str>().unwrap(), "parent");
+    });
+}
+
+#[test]
+fn cancelling_one_child_leaves_the_others() {
+    on_both(|| {
+        let sum = coroutine::scope(|s| {
+            let doomed = s.spawn(|| coroutine::sleep(LONG));
+            let fine = s.spawn(|| {
+                coroutine::sleep(SHORT);
+                3
+            });
+            doomed.cancel();
+            assert!(was_cancelled(&doomed.join()));
+            fine.join().unwrap()
+        });
+        assert_eq!(sum, 3);
+    });
+}
+
+// -- shields -------------------------------------------------------------------
+
+#[test]
+fn shields_nest_and_hold_back_what_is_outside() {
+    on_both(|| {
+        let steps = std::sync::Arc::new(AtomicUsize::new(0));
+        let step = steps.clone();
+        let careful = coroutine::spawn(move || {
+            shield(|| {
+                coroutine::park();
+                step.fetch_add(1, SeqCst); // 1
+                shield(|| coroutine::sleep(Duration::from_millis(1)));
+                step.fetch_add(1, SeqCst); // 2: the inner shield has not ended the outer one
+                coroutine::sleep(Duration::from_millis(1));
+                step.fetch_add(1, SeqCst); // 3
+                coroutine::checkpoint();
+            });
+            step.fetch_add(1, SeqCst); // 4: leaving a shield is no wait
+            coroutine::checkpoint();
+            step.fetch_add(1, SeqCst);
+        });
+        until_in(&careful, "park");
+        careful.cancel();
+        careful.unpark();
+        assert!(was_cancelled(&careful.join()));
+        assert_eq!(steps.load(SeqCst), 4);
+    });
+}
+
+#[test]
+fn timeouts_inside_a_shield_work_and_outer_ones_wait_for_its_end() {
+    on_both(|| {
+        let through = Flag::new();
+        let outcome = timeout(SHORT, || {
+            shield(|| {
+                coroutine::sleep(4 * SHORT);
+                assert!(timeout(SHORT, || coroutine::sleep(LONG)).is_err());
+                assert!(timeout(LONG, || coroutine::sleep(SHORT)).is_ok());
+                through.set();
+            });
+            coroutine::sleep(LONG);
+        });
+        assert!(outcome.is_err());
+        assert!(through.is_set());
+    });
+}
+
+#[test]
+fn a_shield_is_lifted_by_an_unwind() {
+    on_both(|| {
+        let _ = catch_unwind(|| shield(|| std::panic::resume_unwind(Box::new(()))));
+        assert!(timeout(SHORT, || coroutine::sleep(LONG)).is_err());
+    });
+}
+
+// -- cancels -------------------------------------------------------------------
+
+#[test]
+fn cancelled_before_its_first_run_it_never_runs() {
+    on_one_thread(|| {
+        for local in [false, true] {
+            let drops = Drops::new();
+            let droplet = drops.droplet();
+            let ran = Flag::new();
+            let runs = ran.clone();
+            let body = move || {
+                let _droplet = &droplet;
+                runs.set();
+            };
+            // Nobody can have started it: we hold the only thread (the runtime's worker
+            // takes what is spawned there only when it is not ours).
+            let unborn = if local {
+                coroutine::spawn_local(body)
+            } else {
+                coroutine::Builder::new().spawn_local(body).unwrap()
+            };
+            unborn.cancel();
+            assert!(was_cancelled(&unborn.join()));
+            assert!(!ran.is_set());
+            assert_eq!(drops.count(), 1);
+        }
+    });
+}
+
+#[test]
+fn a_swallowed_cancel_comes_again_at_the_next_wait() {
+    on_both(|| {
+        let swallowed = std::sync::Arc::new(AtomicUsize::new(0));
+        let count = swallowed.clone();
+        let stubborn = coroutine::spawn(move || {
+            for _ in 0..5 {
+                let caught = catch_unwind(|| coroutine::sleep(LONG));
+                assert!(caught.unwrap_err().is::<Cancelled>());
+                count.fetch_add(1, SeqCst);
+            }
+            coroutine::checkpoint();
+        });
+        until_in(&stubborn, "sleep");
+        cancel_and_join(stubborn);
+        assert_eq!(swallowed.load(SeqCst), 5);
+    });
+}
+
+#[test]
+fn a_swallowed_timeout_comes_again_and_ends_with_its_scope() {
+    on_both(|| {
+        let outcome = timeout(SHORT, || {
+            for _ in 0..3 {
+                assert!(catch_unwind(|| coroutine::sleep(LONG)).is_err());
+            }
+            "gave up waiting"
+        });
+        assert_eq!(outcome, Ok("gave up waiting"));
+        coroutine::sleep(Duration::from_millis(1));
+    });
+}
+
+#[test]
+fn data_is_never_lost_to_a_cancel() {
+    on_both(|| {
+        for round in 0..100u32 {
+            let (mut writer, mut reader) = connected();
+            let got = std::sync::Arc::new(AtomicUsize::new(0));
+            let seen = got.clone();
+            let rest = reader.try_clone().unwrap();
+            let victim = coroutine::spawn(move || {
+                let mut buf = [0; 64];
+                loop {
+                    seen.fetch_add(reader.read(&mut buf).unwrap(), SeqCst);
+                }
+            });
+            if round % 2 == 0 {
+                until_in(&victim, "recv");
+            }
+            writer.write_all(&[1; 10]).unwrap();
+            victim.cancel();
+            assert!(was_cancelled(&victim.join()));
+            drop(writer);
+            let mut left = Vec::new();
+            (&rest).read_to_end(&mut left).unwrap();
+            assert_eq!(got.load(SeqCst) + left.len(), 10);
+        }
+    });
+}
+
+#[test]
+fn every_kind_of_wait_can_be_cancelled() {
+    on_both(|| {
+        let (silent, peer) = connected();
+        let reading = coroutine::spawn(move || (&silent).read(&mut [0]).map(drop));
+        until_in(&reading, "recv");
+        cancel_and_join(reading);
+
+        let peeking = coroutine::spawn(move || peer.peek(&mut [0]).map(drop));
+        until(|| peeking.is_finished());
+        assert!(peeking.join().unwrap().is_ok()); // the other end is gone
+
+        let (full, _keep) = connected();
+        let writing = coroutine::spawn(move || (&full).write_all(&vec![0; 64 << 20]));
+        until_in(&writing, "send");
+        cancel_and_join(writing);
+
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let accepting = coroutine::spawn(move || listener.accept().map(drop));
+        until_in(&accepting, "poll");
+        cancel_and_join(accepting);
+
+        let full = FullListener::new();
+        let addr = full.addr;
+        let connecting = coroutine::spawn(move || TcpStream::connect(addr).map(drop));
+        until_in(&connecting, "poll");
+        cancel_and_join(connecting);
+
+        let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let receiving = coroutine::spawn(move || udp.recv_from(&mut [0]).map(drop));
+        until_in(&receiving, "recv");
+        cancel_and_join(receiving);
+
+        let (pipe, _writer) = std::io::pipe().unwrap();
+        let polling = coroutine::spawn(move || bingfa::io::readable(&pipe, None));
+        until_in(&polling, "poll");
+        cancel_and_join(polling);
+
+        let inner = coroutine::spawn(coroutine::park);
+        let target = inner.coroutine();
+        let joining = coroutine::spawn(move || inner.join().map(drop));
+        until_in(&joining, "join");
+        cancel_and_join(joining);
+        target.unpark(); // it was detached, not cancelled
+
+        let sleeping = coroutine::spawn(|| coroutine::sleep(LONG));
+        until_in(&sleeping, "sleep");
+        cancel_and_join(sleeping);
+
+        let parked = coroutine::spawn(coroutine::park);
+        until_in(&parked, "park");
+        cancel_and_join(parked);
+
+        let ticking = coroutine::spawn(|| {
+            let mut ticks = bingfa::time::interval(LONG);
+            ticks.tick();
+            ticks.tick();
+        });
+        until_in(&ticking, "sleep");
+        cancel_and_join(ticking);
+    });
+}
+
+#[test]
+fn a_name_lookup_can_be_cancelled() {
+    on_both(|| {
+        let go = Flag::new();
+        let gone = go.clone();
+        let looking = coroutine::spawn(move || {
+            gone.wait();
+            ("bingfa.invalid", 80).to_socket_addrs().map(drop)
+        });
+        looking.cancel();
+        go.set();
+        // The answer may have been there at once; then it is returned.
+        match looking.join() {
+            Ok(answer) => assert!(answer.is_err()),
+            Err(payload) => assert!(payload.is::<Cancelled>()),
+        }
+    });
+}
+
+#[test]
+fn cancel_after_the_end_and_twice_does_nothing() {
+    on_both(|| {
+        let quick = coroutine::spawn(|| 1);
+        until(|| quick.is_finished());
+        quick.cancel();
+        quick.cancel();
+        assert_eq!(quick.join().unwrap(), 1);
+        let twice = coroutine::spawn(|| coroutine::sleep(LONG));
+        twice.cancel();
+        cancel_and_join(twice);
+    });
+}
+
+#[test]
+fn one_that_never_waits_again_returns_its_result() {
+    on_both(|| {
+        let go = Flag::new();
+        let gone = go.clone();
+        let busy = coroutine::spawn(move || {
+            gone.wait(); // yields only
+            9
+        });
+        busy.cancel();
+        go.set();
+        // It may have been cancelled before it started.
+        match busy.join() {
+            Ok(nine) => assert_eq!(nine, 9),
+            Err(payload) => assert!(payload.is::<Cancelled>()),
+        }
+    });
+}
+
+// -- destructors that wait ---------------------------------------------------------
+
+#[test]
+fn destructors_may_talk_while_a_cancel_unwinds() {
+    on_both(|| {
+        let (mut a, b) = connected();
+        let polite = coroutine::spawn(move || {
+            let _farewell = OnDrop(|| {
+                coroutine::sleep(Duration::from_millis(1));
+                (&b).write_all(b"bye").unwrap();
+            });
+            coroutine::sleep(LONG);
+        });
+        until_in(&polite, "sleep");
+        cancel_and_join(polite);
+        let mut word = [0; 3];
+        a.read_exact(&mut word).unwrap();
+        assert_eq!(&word, b"bye");
+    });
+}
+
+#[test]
+fn waits_in_destructors_of_a_cancel_end_after_their_grace() {
+    on_both(|| {
+        let (silent, _peer) = connected();
+        let (report, result) = std::sync::mpsc::channel();
+        let slow = coroutine::spawn(move || {
+            let _guard = OnDrop(|| {
+                // Both share one second.
+                coroutine::sleep(LONG);
+                let error = (&silent).read(&mut [0]).unwrap_err();
+                report.send(error.raw_os_error()).unwrap();
+            });
+            coroutine::sleep(LONG);
+        });
+        until_in(&slow, "sleep");
+        cancel_and_join(slow);
+        assert_eq!(result.recv().unwrap(), Some(libc::ECANCELED));
+    });
+}
+
+#[test]
+fn each_unwind_has_a_grace_of_its_own() {
+    on_one_thread(|| {
+        let (silent, _peer) = connected();
+        let (mut a, mut b) = connected();
+        let victim = coroutine::spawn_local(move || {
+            let first = catch_unwind(AssertUnwindSafe(|| {
+                // Uses all of its grace.
+                let _guard = OnDrop(|| {
+                    assert!((&silent).read(&mut [0]).is_err());
+                });
+                coroutine::sleep(LONG);
+            }));
+            assert!(first.is_err());
+            // The next unwind begins much later: its destructors can talk again.
+            let _farewell = OnDrop(move || {
+                let mut word = [0; 5];
+                b.read_exact(&mut word).unwrap();
+                b.write_all(&word).unwrap();
+            });
+            coroutine::sleep(LONG);
+        });
+        until_in(&victim, "sleep");
+        victim.cancel();
+        until_in(&victim, "recv"); // the silent one
+        a.write_all(b"hello").unwrap();
+        let mut word = [0; 5];
+        a.read_exact(&mut word).unwrap();
+        assert!(was_cancelled(&victim.join()));
+    });
+}
+
+#[test]
+fn a_cancel_that_meets_a_panic_does_not_abort() {
+    on_both(|| {
+        let (in_drop, go) = (Flag::new(), Flag::new());
+        let (in_drop2, go2) = (in_drop.clone(), go.clone());
+        let panicking = coroutine::spawn(move || {
+            let _guard = OnDrop(|| {
+                in_drop2.set();
+                while !go2.is_set() {
+                    coroutine::park_timeout(Duration::from_millis(1));
+                }
+            });
+            std::panic::resume_unwind(Box::new("first"));
+        });
+        in_drop.wait();
+        panicking.cancel();
+        go.set();
+        let payload = panicking.join().unwrap_err();
+        assert_eq!(*payload.downcast::<&str>().unwrap(), "first");
+    });
+}
+
+#[test]
+fn a_cancel_poisons_a_lock_of_std_as_documented() {
+    on_both(|| {
+        let lock = std::sync::Arc::new(Mutex::new(()));
+        let held = lock.clone();
+        let holder = coroutine::spawn(move || {
+            let _guard = held.lock().unwrap();
+            coroutine::sleep(LONG);
+        });
+        until_in(&holder, "sleep");
+        cancel_and_join(holder);
+        assert!(lock.is_poisoned());
+    });
+}
+
+// -- neighbours in mid-unwind ------------------------------------------------------
+
+/// A coroutine on this thread that hangs in a destructor of its cancel until `go`.
+fn in_mid_unwind(go: &Flag) -> coroutine::JoinHandle<()> {
+    let (reached, go) = (Flag::new(), go.clone());
+    let arrived = reached.clone();
+    let hanging = coroutine::spawn_local(move || {
+        let _guard = OnDrop(|| {
+            arrived.set();
+            while !go.is_set() {
+                coroutine::park();
+            }
+        });
+        coroutine::park();
+    });
+    until_in(&hanging, "park");
+    hanging.cancel();
+    reached.wait();
+    until_in(&hanging, "park");
+    hanging
+}
+
+#[test]
+fn a_neighbour_in_mid_unwind_delays_no_cancel_of_one_that_waits_already() {
+    on_one_thread(|| {
+        let sleeper = coroutine::spawn_local(|| coroutine::sleep(LONG));
+        let (mut silent, _peer) = connected();
+        let reader = coroutine::spawn_local(move || silent.read(&mut [0]).map(drop));
+        until_in(&sleeper, "sleep");
+        until_in(&reader, "recv");
+        let go = Flag::new();
+        let hanging = in_mid_unwind(&go);
+        // Both suspended before the neighbour began: they are surely not unwinding.
+        cancel_and_join(sleeper);
+        cancel_and_join(reader);
+        go.set();
+        hanging.unpark();
+        assert!(was_cancelled(&hanging.join()));
+    });
+}
+
+#[test]
+fn cancels_that_a_neighbour_holds_up_come_after_it() {
+    on_one_thread(|| {
+        let go = Flag::new();
+        let hanging = in_mid_unwind(&go);
+        // Whether this one unwinds as well cannot be known while the neighbour does.
+        let sleeper = coroutine::spawn_local(|| coroutine::sleep(LONG));
+        let (mut silent, _peer) = connected();
+        let reader = coroutine::spawn_local(move || silent.read(&mut [0]).map(drop));
+        let parked = coroutine::spawn_local(|| {
+            loop {
+                coroutine::park();
+            }
+        });
+        let timed = coroutine::spawn_local(|| timeout(SHORT, || coroutine::sleep(LONG)));
+        until_in(&sleeper, "sleep");
+        until_in(&reader, "recv");
+        until_in(&parked, "park");
+        until_in(&timed, "sleep");
+        sleeper.cancel();
+        reader.cancel();
+        // A token and a cancel at once.
+        parked.unpark();
+        parked.cancel();
+        parked.unpark();
+        coroutine::sleep(2 * SHORT); // the timeout of `timed` is over
+        for _ in 0..10 {
+            coroutine::yield_now();
+        }
+        go.set();
+        hanging.unpark();
+        // Nothing else happens on this thread from here on: we wait, too.
+        assert!(was_cancelled(&hanging.join()));
+        assert!(was_cancelled(&sleeper.join()));
+        assert!(was_cancelled(&reader.join()));
+        assert!(was_cancelled(&parked.join()));
+        assert!(timed.join().unwrap().is_err());
+    });
+}
+
+#[test]
+fn a_cancel_that_came_before_the_neighbours_unwind_is_not_lost_in_it() {
+    on_one_thread(|| {
+        let go = Flag::new();
+        let ready = Flag::new();
+        let begin = ready.clone();
+        // Cancelled while it is runnable; its next wait begins during the unwind.
+        let late = coroutine::spawn_local(move || {
+            begin.wait();
+            coroutine::sleep(LONG);
+        });
+        coroutine::yield_now();
+        late.cancel();
+        coroutine::yield_now(); // the worker has seen the cancel, and had nothing to end
+        let hanging = in_mid_unwind(&go);
+        ready.set();
+        until_in(&late, "sleep");
+        go.set();
+        hanging.unpark();
+        assert!(was_cancelled(&hanging.join()));
+        assert!(was_cancelled(&late.join()));
+    });
+}
+
+/// The usual owner of a background coroutine.
+struct Actor(Option<coroutine::JoinHandle<()>>);
+
+impl Drop for Actor {
+    fn drop(&mut self) {
+        let handle = self.0.take().unwrap();
+        handle.cancel();
+        let _ = handle.join();
+    }
+}
+
+#[test]
+fn an_owner_that_is_cancelled_can_cancel_and_join_what_it_owns() {
+    on_one_thread(|| {
+        for depth in 1..4 {
+            fn own(depth: usize, bottom: Flag) {
+                let _actor = Actor(Some(coroutine::spawn_local(move || match depth {
+                    0 => {
+                        bottom.set();
+                        coroutine::park();
+                    }
+                    _ => own(depth - 1, bottom),
+                })));
+                coroutine::park();
+            }
+            let bottom = Flag::new();
+            let reached = bottom.clone();
+            let owner = coroutine::spawn_local(move || own(depth, bottom));
+            reached.wait();
+            until_in(&owner, "park");
+            cancel_and_join(owner);
+        }
+    });
+}
+
+#[test]
+fn a_thousand_that_wait_in_destructors_are_cancelled_together() {
+    on_one_thread(|| {
+        let all: Vec<_> = (0..1000)
+            .map(|_| {
+                coroutine::spawn_local(|| {
+                    let _guard = OnDrop(|| coroutine::sleep(4 * SHORT));
+                    coroutine::park();
+                })
+            })
+            .collect();
+        for one in &all {
+            until_in(one, "park");
+        }
+        let start = Instant::now();
+        for one in &all {
+            one.cancel();
+        }
+        for one in all {
+            assert!(was_cancelled(&one.join()));
+        }
+        // One after the other they would take 20 s.
+        assert!(start.elapsed() < Duration::from_secs(15));
+    });
+}
+
+// -- sockets that others close, and the like -----------------------------------------
+
+#[test]
+fn a_cancelled_connection_is_closed_for_its_peer() {
+    on_both(|| {
+        let (mut a, mut b) = UnixStream::pair().unwrap();
+        let holder = coroutine::spawn(move || b.read(&mut [0]).map(drop));
+        until_in(&holder, "recv");
+        cancel_and_join(holder);
+        assert_eq!(a.read(&mut [0]).unwrap(), 0);
+        assert_eq!(a.write(&[0]).unwrap_err().kind(), ErrorKind::BrokenPipe);
+    });
+}
+
+/// A listener that takes no more connections: connecting to it hangs.
+struct FullListener {
+    addr: std::net::SocketAddr,
+    _listener: socket2::Socket,
+    _queued: Vec<socket2::Socket>,
+}
+
+impl FullListener {
+    fn new() -> FullListener {
+        use socket2::{Domain, Socket, Type};
+        let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        let any: std::net::SocketAddr = "127.0.0.1:0".parse().unwrap();
+        listener.bind(&any.into()).unwrap();
+        listener.listen(0).unwrap();
+        let addr = listener.local_addr().unwrap().as_socket().unwrap();
+        let mut queued = Vec::new();
+        for _ in 0..4 {
+            let client = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+            client.set_nonblocking(true).unwrap();
+            let _ = client.connect(&addr.into());
+            queued.push(client);
+        }
+        FullListener {
+            addr,
+            _listener: listener,
+            _queued: queued,
+        }
+    }
+}

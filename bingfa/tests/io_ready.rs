@@ -1,0 +1,87 @@
+//! Waiting for foreign descriptors, on whichever carrier the tests run.
+
+use bingfa::thread::spawn;
+
+use std::fs::File;
+use std::io::ErrorKind;
+use std::time::{Duration, Instant};
+
+use bingfa::io::{self, Read, Write};
+
+fn soon() -> Instant {
+    Instant::now() + Duration::from_millis(10)
+}
+
+#[bingfa::test]
+fn a_pipe_is_readable_when_something_came() {
+    let (mut out, mut inp) = std::io::pipe().unwrap();
+    let deadline = soon();
+    let late = io::readable(&out, deadline).unwrap_err();
+    assert_eq!(late.kind(), ErrorKind::TimedOut);
+    assert!(Instant::now() >= deadline);
+
+    let writer = spawn(move || {
+        inp.write_all(b"x").unwrap();
+        inp
+    });
+    io::readable(&out, None).unwrap();
+    out.read_exact(&mut [0]).unwrap();
+    let inp = writer.join().unwrap();
+    io::readable(&out, soon()).unwrap_err();
+
+    // The end is something to read, too.
+    drop(inp);
+    io::readable(&out, None).unwrap();
+    assert_eq!(out.read(&mut [0]).unwrap(), 0);
+}
+
+#[bingfa::test]
+fn a_pipe_is_writable_while_it_has_room() {
+    let (mut out, mut inp) = std::io::pipe().unwrap();
+    let mut sent = 0;
+    while io::writable(&inp, soon()).is_ok() {
+        sent += inp.write(&[0; 4096]).unwrap();
+    }
+    let reader = spawn(move || {
+        out.read_exact(&mut vec![0; sent]).unwrap();
+        out
+    });
+    io::writable(&inp, None).unwrap();
+    // Nobody left to read: a write would not wait, it would fail.
+    drop(reader.join().unwrap());
+    io::writable(&inp, None).unwrap();
+}
+
+#[bingfa::test]
+fn a_deadline_that_has_passed_still_lets_a_ready_one_through() {
+    let (out, mut inp) = std::io::pipe().unwrap();
+    let past = Instant::now();
+    let late = io::readable(&out, past).unwrap_err();
+    assert_eq!(late.kind(), ErrorKind::TimedOut);
+    inp.write_all(b"x").unwrap();
+    io::readable(&out, past).unwrap();
+}
+
+#[bingfa::test]
+fn a_regular_file_is_always_ready() {
+    let file = File::open("/proc/self/exe").unwrap();
+    io::readable(&file, None).unwrap();
+    io::writable(&file, None).unwrap();
+    let null = File::open("/dev/null").unwrap();
+    io::readable(&null, None).unwrap();
+}
+
+#[bingfa::test]
+fn several_wait_for_one_descriptor() {
+    let (out, mut inp) = std::io::pipe().unwrap();
+    let waiters: Vec<_> = (0..4)
+        .map(|_| {
+            let out = out.try_clone().unwrap();
+            spawn(move || io::readable(&out, None).unwrap())
+        })
+        .collect();
+    inp.write_all(b"x").unwrap();
+    for one in waiters {
+        one.join().unwrap();
+    }
+}

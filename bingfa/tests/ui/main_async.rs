@@ -1,0 +1,2 @@
+#[bingfa::main]
+async fn main() {}

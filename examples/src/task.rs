@@ -1,0 +1,66 @@
+//! The same function, on a thread or on a coroutine.
+
+use std::fmt;
+use std::io;
+
+use bingfa::{coroutine, thread};
+
+/// What runs a function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Carrier {
+    /// A thread of the operating system
+    Thread,
+    /// A coroutine
+    Coroutine,
+}
+
+impl fmt::Display for Carrier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Carrier::Thread => "thread",
+            Carrier::Coroutine => "coroutine",
+        })
+    }
+}
+
+impl Carrier {
+    /// Runs `f` on a carrier of its own, called `name`.
+    ///
+    /// # Errors
+    /// If the operating system makes no more threads.
+    pub fn spawn<T: Send + 'static>(
+        self,
+        name: String,
+        f: impl FnOnce() -> T + Send + 'static,
+    ) -> io::Result<Task<T>> {
+        Ok(match self {
+            // As much as a coroutine gets: 10,000 of them should fit, too.
+            Carrier::Thread => {
+                let builder = thread::Builder::new().name(name).stack_size(256 << 10);
+                Task::Thread(builder.spawn(f)?)
+            }
+            Carrier::Coroutine => Task::Coroutine(coroutine::Builder::new().name(name).spawn(f)?),
+        })
+    }
+}
+
+/// The right to the result of what a [`Carrier`] runs; dropping it lets it run on.
+#[derive(Debug)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Task<T> {
+    Thread(thread::JoinHandle<T>),
+    Coroutine(coroutine::JoinHandle<T>),
+}
+
+impl<T> Task<T> {
+    /// Waits for the result.
+    ///
+    /// # Errors
+    /// The payload of its panic.
+    pub fn join(self) -> thread::Result<T> {
+        match self {
+            Task::Thread(handle) => handle.join(),
+            Task::Coroutine(handle) => handle.join(),
+        }
+    }
+}

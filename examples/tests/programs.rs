@@ -1,0 +1,402 @@
+//! Every program prints what the catalogue says, in that order where there is one.
+
+mod common;
+
+use std::collections::HashMap;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::{Command, Stdio};
+
+use common::{Ended, Killed, backends, run, run_with_input};
+
+const THREADS: &str = env!("CARGO_BIN_EXE_threads");
+const COROUTINES: &str = env!("CARGO_BIN_EXE_coroutines");
+const SERVERS: &str = env!("CARGO_BIN_EXE_servers");
+
+/// Runs a program with its sleeps shortened.
+fn program(binary: &str, arguments: &str, scale: f64) -> Ended {
+    run(Command::new(binary)
+        .args(arguments.split_whitespace())
+        .args(["--scale", &scale.to_string()]))
+}
+
+#[track_caller]
+fn prints(binary: &str, arguments: &str, seconds: f64, expected: &[&str]) {
+    let ended = program(binary, arguments, 0.05);
+    assert_eq!(ended.lines(), expected, "{arguments}");
+    ended.slept(seconds * 0.05);
+}
+
+#[test]
+fn p34_main_does_not_wait_but_the_process_does() {
+    let wukong = ["悟空 任务开始", "主线程", "悟空 任务结束"];
+    prints(THREADS, "p34", 3.0, &wukong);
+    let foo = [">>>>>>>>>>>>>>>2", "ending", "thread 1"];
+    prints(THREADS, "p34 foo", 3.0, &foo);
+    prints(THREADS, "p34 nick", 2.0, &["主线程", "nick say hello"]);
+}
+
+#[test]
+fn p35_an_object_runs_on_a_thread() {
+    let wukong = ["悟空 任务开始", "主线程", "悟空 任务结束"];
+    prints(THREADS, "p35", 3.0, &wukong);
+    prints(THREADS, "p35 ok", 2.0, &["ok", "end again", "end"]);
+    prints(THREADS, "p35 nick", 2.0, &["主线程", "nick say hello"]);
+}
+
+#[test]
+fn p36_main_waits_for_threads_that_run_together() {
+    let wukong = ["悟空 任务开始", "悟空 任务结束", "主线程"];
+    prints(THREADS, "p36", 3.0, &wukong);
+
+    let ended = program(THREADS, "p36 two-and-five", 0.05);
+    let lines = ended.lines();
+    let before = [
+        ">>>>>>>>>>>>>>>2",
+        ">>>>>>>>>>>>>>>>5",
+        "thread 1",
+        "thread 2",
+    ];
+    assert_eq!(lines[..4], before);
+    assert!(lines[4].parse::<f64>().unwrap() >= 5.0 * 0.05);
+    assert_eq!(lines[5..], ["ending"]);
+
+    let ended = program(THREADS, "p36 hello", 0.05);
+    let lines = ended.lines();
+    let first = [
+        "thread id: Thread-1 for task 1",
+        "thread id: Thread-2 for task 2",
+    ];
+    assert_eq!(lines[..2], first);
+    let seconds = lines[2].strip_prefix("Take ").unwrap();
+    let seconds: f64 = seconds.strip_suffix(" s").unwrap().parse().unwrap();
+    assert!(seconds >= 2.0 * 0.05);
+}
+
+#[test]
+fn p37_threads_share_data() {
+    let age = ["16", "当前线程的名字 main", "进程中活跃的线程数量 1"];
+    prints(THREADS, "p37", 0.0, &age);
+    prints(THREADS, "p37 n", 0.0, &["主 0"]);
+}
+
+#[test]
+fn p40_a_daemon_thread_is_cut_off() {
+    prints(THREADS, "p40", 0.0, &["妲己 还活着", "纣王驾崩了"]);
+    prints(THREADS, "p40 ok", 0.0, &["ok", "end again"]);
+}
+
+#[test]
+fn p41_only_the_thread_that_is_no_daemon_finishes() {
+    let lines = ["任务1开始", "任务2开始", "主线程", "任务2结束"];
+    prints(THREADS, "p41", 2.0, &lines);
+}
+
+#[test]
+fn p69_loops_take_turns_or_run_together() {
+    for (version, seconds, order) in [
+        ("two-in-turn", 12.0, "哒 哒 哒 咩 咩 咩"),
+        ("two", 6.0, "哒 咩 哒 咩 哒 咩"),
+        ("three-in-turn", 21.0, "哒 哒 哒 咩 咩 咩 不要 不要 不要"),
+        ("three", 9.0, "哒 咩 不要 哒 咩 不要 哒 咩 不要"),
+    ] {
+        let ended = program(COROUTINES, &format!("p69 {version}"), 0.05);
+        let mut lines = ended.lines();
+        let elapsed: f64 = lines.pop().unwrap().parse().unwrap();
+        // The third 哒 (4 s) and the second 不要 (3 s) are near each other on a busy machine.
+        if version == "three" {
+            assert_eq!(lines[..3], ["哒", "咩", "不要"]);
+            lines.sort_unstable();
+            let mut any: Vec<_> = order.split(' ').collect();
+            any.sort_unstable();
+            assert_eq!(lines, any);
+        } else {
+            assert_eq!(lines.join(" "), order);
+        }
+        assert!(elapsed >= seconds * 0.05, "{version}: {elapsed} s");
+        ended.slept(seconds * 0.05);
+    }
+}
+
+#[test]
+fn p70_the_mango_comes_back_first() {
+    let lines = [
+        "我在吃西瓜...",
+        "我去吃芒果...",
+        "我吃完西瓜，回去继续吃芒果...",
+        "我回来继续吃西瓜...",
+    ];
+    prints(COROUTINES, "p70", 2.0, &lines);
+}
+
+#[test]
+fn p81_a_range_of_ones_own() {
+    let default: Vec<String> = (0..10).chain(3..7).map(|i| i.to_string()).collect();
+    let default: Vec<&str> = default.iter().map(String::as_str).collect();
+    prints(COROUTINES, "p81", 0.0, &default);
+    prints(COROUTINES, "p81 3 7", 0.0, &["3", "4", "5", "6"]);
+    prints(COROUTINES, "p81 2", 0.0, &["0", "1"]);
+    // Where the notes' class never ends.
+    prints(COROUTINES, "p81 5 0", 0.0, &[]);
+    prints(COROUTINES, "p81 7 3", 0.0, &[]);
+    prints(COROUTINES, "p81 -2 0", 0.0, &["-2", "-1"]);
+}
+
+#[test]
+fn p85_p86_say_in_turn_or_together() {
+    for (program_name, order) in [("p85", ["hello", "world"]), ("p86", ["world", "hello"])] {
+        let ended = program(COROUTINES, program_name, 0.05);
+        let lines = ended.lines();
+        assert!(lines[0].starts_with("started at "));
+        assert_eq!(lines[1..3], order);
+        assert!(lines[3].starts_with("finished at "));
+        assert_eq!(lines.len(), 4);
+        ended.slept(3.0 * 0.05);
+    }
+}
+
+#[test]
+fn p87_an_hour_is_cut_short() {
+    prints(COROUTINES, "p87", 1.0, &["timeout!"]);
+}
+
+#[test]
+fn p90_a_thread_per_connection() {
+    let ended = program(SERVERS, "p90", 0.05);
+    let mut lines = ended.lines();
+    lines.sort_unstable();
+    assert_eq!(lines, [["HELLO"; 9], ["hello"; 9]].concat());
+    ended.slept(3.0 * 2.0 * 0.05);
+}
+
+#[test]
+fn p90_with_a_keyboard() {
+    let mut command = Command::new(SERVERS);
+    let ended = run_with_input(
+        command.args(["p90", "--keyboard"]),
+        "first\n\n  second line \nq\nnot sent\n",
+    );
+    let mut lines = ended.lines();
+    // What the server prints may come before or after what the client prints.
+    lines.sort_unstable();
+    assert_eq!(lines, ["FIRST", "SECOND LINE", "first", "second line"]);
+}
+
+/// Starts a program with `--clients 0`; gives back the address it listens on.
+fn server(command: &mut Command) -> (Killed, SocketAddr) {
+    let mut child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.as_mut().unwrap()).lines();
+    let address = loop {
+        let line = lines.next().expect("an address, before it ends").unwrap();
+        if let Some(rest) = line.strip_prefix("listening on ") {
+            break rest.split(',').next().unwrap().parse().unwrap();
+        }
+    };
+    drop(lines);
+    (Killed(child), address)
+}
+
+#[track_caller]
+fn shouts(client: &mut TcpStream) {
+    client.write_all(b"hello").unwrap();
+    hears(client);
+}
+
+#[track_caller]
+fn hears(client: &mut TcpStream) {
+    let mut answer = [0; 5];
+    client.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"HELLO");
+}
+
+#[test]
+fn a_client_that_leaves_harms_nobody() {
+    for program in ["p90", "p92"] {
+        let (_server, address) = server(Command::new(SERVERS).args([program, "--clients", "0"]));
+        let mut stays = TcpStream::connect(address).unwrap();
+        shouts(&mut stays);
+        let mut leaves = TcpStream::connect(address).unwrap();
+        shouts(&mut leaves);
+        drop(leaves);
+        let mut resets = TcpStream::connect(address).unwrap();
+        resets.write_all(b"hello").unwrap();
+        let mut peeked = [0; 1];
+        resets.peek(&mut peeked).unwrap(); // the answer is here, and closing unread resets
+        drop(resets);
+        shouts(&mut stays);
+        shouts(&mut TcpStream::connect(address).unwrap());
+    }
+}
+
+#[test]
+fn a_server_without_descriptors_goes_on_when_clients_leave() {
+    for backend in backends() {
+        for program in ["p90", "p92"] {
+            let (mut server, address) = server(
+                Command::new("sh")
+                    .args(["-c", "ulimit -n 40 && exec \"$0\" \"$1\" --clients 0"])
+                    .args([SERVERS, program])
+                    .env("BINGFA_IO", backend),
+            );
+            let mut clients: Vec<_> = (0..60)
+                .map(|_| TcpStream::connect(address).unwrap())
+                .collect();
+            for client in &mut clients {
+                client.write_all(b"hello").unwrap();
+            }
+            let stderr = BufReader::new(server.0.stderr.take().unwrap());
+            let mut complaints = stderr
+                .lines()
+                .map(Result::unwrap)
+                .filter(|line| line.starts_with("accept: Too many open files"));
+            complaints.next().expect("a complaint");
+            // The first ones have been accepted; each that leaves lets another one in.
+            for mut client in clients {
+                hears(&mut client);
+            }
+            drop(server);
+            let more = complaints.next();
+            assert_eq!(more, None, "{program} on {backend}: it says so once");
+        }
+    }
+}
+
+#[test]
+fn a_port_in_use_is_named() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let ended = run(Command::new(SERVERS).args(["p90", "--port", &address.port().to_string()]));
+    assert_eq!(ended.status.code(), Some(1));
+    assert!(
+        ended
+            .stderr
+            .contains(&format!("could not listen on {address}"))
+    );
+}
+
+#[test]
+fn p92_a_thousand_clients_hear_their_own_words_in_order() {
+    for backend in backends() {
+        for (clients, kind) in [("thread", "THREAD"), ("coroutine", "COROUTINE")] {
+            let ended = run(Command::new(SERVERS)
+                .args(["p92", "--clients-on", clients])
+                .env("BINGFA_IO", backend));
+            let mut heard: HashMap<&str, Vec<&str>> = HashMap::new();
+            for line in ended.lines() {
+                let (client, number) = line.split_once(" SAY ").unwrap();
+                heard.entry(client).or_default().push(number);
+            }
+            for i in 1..=1000 {
+                assert_eq!(heard[format!("{kind}-{i}").as_str()], ["0", "1", "2"]);
+            }
+            assert_eq!(heard.len(), 1000);
+        }
+    }
+}
+
+#[test]
+fn p93_a_hundred_clients_hear_what_they_said() {
+    for backend in backends() {
+        let ended = run(Command::new(SERVERS).arg("p93").env("BINGFA_IO", backend));
+        let mut heard: HashMap<&str, Vec<&str>> = HashMap::new();
+        let mut received = 0;
+        for line in ended.lines() {
+            match line.split_once("recv from server: ") {
+                Some((client, words)) => heard.entry(client).or_default().push(words),
+                None => {
+                    assert!(line.starts_with("recv: hello "), "{line}");
+                    received += 1;
+                }
+            }
+        }
+        assert_eq!(received, 300);
+        assert_eq!(heard.len(), 100);
+        for words in heard.values() {
+            assert_eq!(words, &["hello 0", "hello 1", "hello 2"]);
+        }
+    }
+}
+
+/// The seconds that each client waited for its greeting.
+fn greetings(lines: &[&str]) -> Vec<f64> {
+    lines
+        .iter()
+        .filter_map(|line| line.strip_prefix("欢迎访问服务器 ("))
+        .map(|rest| rest.strip_suffix(" s)").unwrap().parse().unwrap())
+        .collect()
+}
+
+const PREPARED: [&str; 5] = [
+    "初始化服务器主机信息",
+    "初始化服务器主机套接字对象.....",
+    "绑定的主机信息.....",
+    "开始启动服务器.....",
+    "等待客户端连接",
+];
+
+#[test]
+fn p100_the_second_client_waits_for_the_first() {
+    let ended = program(SERVERS, "p100", 0.01);
+    let lines = ended.lines();
+    assert_eq!(lines[..5], PREPARED);
+    let free_again = lines.iter().rposition(|&line| line == PREPARED[4]).unwrap();
+    assert_eq!(greetings(&lines[..free_again]).len(), 1);
+    assert_eq!(greetings(&lines[free_again..]).len(), 1);
+    ended.slept(100.0 * 0.01);
+}
+
+#[test]
+fn p101_all_clients_are_greeted_before_any_is_let_go() {
+    let ended = program(SERVERS, "p101", 0.1);
+    let lines = ended.lines();
+    assert_eq!(lines[..5], PREPARED);
+    let first_end = lines.iter().position(|&l| l == "关闭客服端").unwrap();
+    assert_eq!(greetings(&lines[..first_end]).len(), 3);
+    assert_eq!(lines.iter().filter(|&&l| l == "关闭客服端").count(), 3);
+    ended.slept(10.0 * 0.1);
+}
+
+#[test]
+fn p104_datagrams_keep_their_limits() {
+    for backend in backends() {
+        let ended = run(Command::new(SERVERS).arg("p104").env("BINGFA_IO", backend));
+        let lines = ended.lines();
+        for client in ["[client 1] ", "[client 2] "] {
+            let own: Vec<_> = lines
+                .iter()
+                .filter_map(|line| line.strip_prefix(client))
+                .collect();
+            let expected = [
+                "sendto: 5 bytes 'hello'",
+                "sendto: 0 bytes ''",
+                "sendto: 38 bytes 'a datagram arrives whole or not at all'",
+                "recvfrom: 5 bytes 'HELLO'",
+                "recvfrom: 0 bytes ''",
+                "recvfrom: 38 bytes 'A DATAGRAM ARRIVES WHOLE OR NOT AT ALL'",
+            ];
+            assert_eq!(own, expected);
+        }
+        assert_eq!(lines.len(), 12);
+    }
+}
+
+#[test]
+fn wrong_usage_is_refused_with_help() {
+    for (binary, arguments) in [
+        (THREADS, ""),
+        (THREADS, "p34 nobody"),
+        (THREADS, "p34 --scale 0"),
+        (COROUTINES, "p69 --scale fast"),
+        (COROUTINES, "p99"),
+        (SERVERS, "p92 --clients-on process"),
+        (SERVERS, "p90 --clients -1"),
+    ] {
+        let ended = run(Command::new(binary).args(arguments.split_whitespace()));
+        assert_eq!(ended.status.code(), Some(2), "{binary} {arguments}");
+        assert!(ended.stderr.contains("--help"), "{}", ended.stderr);
+    }
+}
