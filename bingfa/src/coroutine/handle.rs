@@ -12,7 +12,7 @@ use crate::park::local;
 use crate::park::packet::wait_done;
 use crate::park::task::TaskRef;
 use crate::park::wait::Unparker;
-use crate::registry::{self, State};
+use crate::registry::State;
 use crate::sched::spawn::Handle;
 
 /// Identifies a coroutine for as long as the process lives; never reused.
@@ -201,7 +201,8 @@ impl<T> JoinHandle<T> {
 
     /// What it does right now; an ended one is [`State::Ready`].
     pub fn state(&self) -> State {
-        registry::find(self.id().0).map_or(State::Ready, |info| info.state)
+        let info = self.0.task().record.info();
+        info.map_or(State::Ready, |info| info.state)
     }
 }
 

@@ -25,7 +25,7 @@ use std::sync::atomic::{
 };
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 
-use super::Entry;
+use super::{Entry, Info};
 
 /// The size of a cell.
 pub(crate) const SIZE: usize = 256;
@@ -92,6 +92,12 @@ impl Record {
     /// The coroutine is shown no longer.
     pub(crate) fn end(&self) {
         self.ended.store(true, Release); // pairs with the Acquire in `for_each`
+    }
+
+    /// What a snapshot says of the coroutine; `None` once it has ended. Only with a reference.
+    pub(crate) fn info(&self) -> Option<Info> {
+        let _stacks_stay = STACKS.read().unwrap_or_else(PoisonError::into_inner);
+        (!self.ended.load(Acquire)).then(|| self.entry.info()) // pairs with `end`
     }
 
     /// Takes a reference if the record is in use.

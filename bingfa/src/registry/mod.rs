@@ -298,14 +298,3 @@ pub(crate) fn running_on(worker: usize) -> Option<Info> {
     });
     found
 }
-
-/// What is known of the carrier `id`, if it exists.
-pub(crate) fn find(id: NonZeroU64) -> Option<Info> {
-    let mut found = None;
-    for_each(|entry| {
-        if entry.id == id {
-            found = Some(entry.info());
-        }
-    });
-    found
-}

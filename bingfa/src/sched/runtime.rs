@@ -483,7 +483,7 @@ fn work(
 pub(super) fn name_survivors(worker: &Worker) {
     let runtime = &worker.shared.config.name;
     for task in worker.survivors() {
-        let Some(info) = crate::registry::find(task.entry().id) else {
+        let Some(info) = task.record.info() else {
             continue;
         };
         let wait = info.last_wait;
