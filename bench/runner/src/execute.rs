@@ -1,14 +1,12 @@
 //! One run of one contender: pinned, timed out, and with the load of everybody else noted.
 
-use crate::contenders::Programs;
 use crate::load;
-use crate::plan::{Load, Role, Run, role};
+use crate::plan::{Load, Run};
 use harness::Cpu;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
@@ -39,34 +37,23 @@ pub(crate) fn check_machine() -> Result<(), String> {
     Err("cores 0 and 1 are needed, one for the server and one for the load; allow both (taskset, cpuset)".into())
 }
 
-/// Runs `run` once.
-pub(crate) fn once(run: &Run, programs: &Programs) -> Result<Outcome, String> {
-    let program = match role(run.contender) {
-        Role::Subject | Role::Variant => programs.bingfa.as_ref(),
-        _ if run.contender == "go" => programs.go.as_ref(),
-        _ => Some(&programs.peers),
-    };
-    let program = program.ok_or_else(|| format!("{} has not been built", run.contender))?;
+/// Runs `run` once, by the `command` that starts its contender.
+pub(crate) fn once(run: &Run, mut command: Command) -> Result<Outcome, String> {
+    command
+        .arg(run.contender)
+        .arg(run.bench)
+        .arg(format!("workers={}", run.workers))
+        .args(&run.args)
+        .env("GOMAXPROCS", run.workers.to_string());
     let before = Busy::now();
     let figures = match &run.load {
-        None => Process::start(command(program, run), &run.cores)?.last_figures(),
-        Some(load) => serve(command(program, run), &run.cores, load),
+        None => Process::start(command, &run.cores)?.last_figures(),
+        Some(load) => serve(command, &run.cores, load),
     }?;
     Ok(Outcome {
         figures,
         outside_load: before.outside_load(),
     })
-}
-
-fn command(program: &PathBuf, run: &Run) -> Command {
-    let mut command = Command::new(program);
-    command
-        .arg(run.contender)
-        .arg(run.bench)
-        .arg(format!("workers={}", run.workers))
-        .args(&run.args);
-    command.env("GOMAXPROCS", run.workers.to_string());
-    command
 }
 
 fn serve(server: Command, cores: &[usize], load: &Load) -> Result<Figures, String> {

@@ -21,8 +21,8 @@ fn main() -> ExitCode {
         return load::main();
     }
     match Options::parse(&words) {
-        Ok(Command::List) => {
-            print!("{}", report::list(&benches::all(&Options::default())));
+        Ok(Command::List(options)) => {
+            print!("{}", report::list(&benches::chosen(&options)));
             ExitCode::SUCCESS
         }
         Ok(Command::Run(options)) => match run(&options) {
@@ -43,17 +43,14 @@ fn main() -> ExitCode {
 /// Runs the chosen benches. `false` if a run of bingfa failed.
 fn run(options: &Options) -> Result<bool, String> {
     execute::check_machine()?;
-    let mut chosen = Vec::new();
-    for mut bench in benches::all(options) {
-        if options.names.iter().any(|name| name == bench.name) {
-            bench.keep(options)?;
-            chosen.push(bench);
-        }
+    let mut chosen = benches::chosen(options);
+    for bench in &mut chosen {
+        bench.keep(options)?;
     }
-    let programs = contenders::build(options)?;
+    let programs = contenders::build(&chosen)?;
     let mut well = true;
     for bench in &chosen {
-        let measured = measure::run(bench, options, &programs);
+        let measured = measure::run(bench, &programs);
         well &= !measured.bingfa_failed;
         if options.json {
             print!("{}", report::json(&measured));

@@ -2,11 +2,10 @@
 
 use crate::contenders::Programs;
 use crate::execute::{self, Figures};
-use crate::options::Options;
-use crate::plan::{Bench, Better, Cell, Group, Metric, Role, role};
-use crate::stats::{median, shuffle};
+use crate::plan::{Bench, Better, Cell, Curve, Group, Metric, Role, role};
+use crate::stats::{exponent, median, shuffle};
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Above this many cores of load by other processes a run is spoken of.
 const LOUD: f64 = 0.25;
@@ -18,6 +17,7 @@ pub(crate) struct Measured {
     pub(crate) about: &'static str,
     pub(crate) rounds: usize,
     pub(crate) rows: Vec<Row>,
+    pub(crate) growth: Vec<Growth>,
     pub(crate) notes: Vec<String>,
     pub(crate) bingfa_failed: bool,
 }
@@ -34,13 +34,31 @@ pub(crate) struct Row {
     pub(crate) ratio: Option<f64>,
 }
 
+/// How a metric grows with a number, per contender.
+#[derive(Debug)]
+pub(crate) struct Growth {
+    pub(crate) axis: &'static str,
+    pub(crate) metric: &'static str,
+    pub(crate) lines: Vec<Line>,
+}
+
+/// One contender's part of it.
+#[derive(Debug)]
+pub(crate) struct Line {
+    pub(crate) name: &'static str,
+    pub(crate) points: Vec<(f64, f64)>,
+    /// The fitted exponent, if there are points enough.
+    pub(crate) exponent: Option<f64>,
+}
+
 /// Runs all rounds of `bench`.
-pub(crate) fn run(bench: &Bench, options: &Options, programs: &Programs) -> Measured {
+pub(crate) fn run(bench: &Bench, programs: &Programs) -> Measured {
     let mut measured = Measured {
         name: bench.name,
         about: bench.about,
-        rounds: bench.rounds,
+        rounds: 0,
         rows: Vec::new(),
+        growth: Vec::new(),
         notes: Vec::new(),
         bingfa_failed: false,
     };
@@ -49,9 +67,14 @@ pub(crate) fn run(bench: &Bench, options: &Options, programs: &Programs) -> Meas
         .iter()
         .map(|group| vec![Vec::new(); group.runs.len()])
         .collect();
-    let mut progress = Progress::new(bench, options, programs);
+    let mut progress = Progress::new(bench);
 
-    for _ in 0..bench.rounds {
+    let start = Instant::now();
+    let mut longest = Duration::ZERO;
+    while measured.rounds < bench.rounds.most
+        && (measured.rounds == 0 || start.elapsed() + longest <= bench.rounds.budget)
+    {
+        let begin = Instant::now();
         let mut order: Vec<usize> = (0..bench.groups.len()).collect();
         shuffle(&mut order);
         for index in order {
@@ -64,6 +87,8 @@ pub(crate) fn run(bench: &Bench, options: &Options, programs: &Programs) -> Meas
                 results[index][run].push(figures);
             }
         }
+        measured.rounds += 1;
+        longest = longest.max(begin.elapsed());
     }
 
     for (group, results) in bench.groups.iter().zip(&results) {
@@ -85,6 +110,12 @@ pub(crate) fn run(bench: &Bench, options: &Options, programs: &Programs) -> Meas
             }
         }
     }
+    measured.growth = bench
+        .curves
+        .iter()
+        .map(|curve| growth(curve, &measured.rows))
+        .filter(|growth| !growth.lines.is_empty())
+        .collect();
     let suspicions = measured.rows.iter().filter_map(suspicion);
     measured.notes.extend(suspicions.collect::<Vec<_>>());
     measured.notes.extend(progress.notes());
@@ -150,6 +181,34 @@ fn row(cell: &Cell, metric: Metric, results: &[Vec<Option<Figures>>]) -> Row {
     }
 }
 
+fn growth(curve: &Curve, rows: &[Row]) -> Growth {
+    let mut lines: Vec<Line> = Vec::new();
+    for (x, cell) in &curve.points {
+        let row = rows
+            .iter()
+            .find(|row| row.cell == *cell && row.metric.name == curve.metric);
+        for &(name, value) in row.iter().flat_map(|row| &row.values) {
+            let point = (*x, value);
+            match lines.iter_mut().find(|line| line.name == name) {
+                Some(line) => line.points.push(point),
+                None => lines.push(Line {
+                    name,
+                    points: vec![point],
+                    exponent: None,
+                }),
+            }
+        }
+    }
+    for line in &mut lines {
+        line.exponent = exponent(&line.points);
+    }
+    Growth {
+        axis: curve.axis,
+        metric: curve.metric,
+        lines,
+    }
+}
+
 /// Which contenders' figures in this row's cell are to be doubted, and why.
 fn suspicion(row: &Row) -> Option<String> {
     let (limit, why) = row.metric.suspect?;
@@ -169,30 +228,14 @@ struct Progress {
 }
 
 impl Progress {
-    fn new(bench: &Bench, options: &Options, programs: &Programs) -> Self {
-        let total = bench
-            .groups
-            .iter()
-            .map(|group| group.needed().len())
-            .sum::<usize>()
-            * bench.rounds;
-        let mut failures = BTreeMap::new();
-        if options.without_bingfa {
-            failures.insert("bingfa", "left out (--without-bingfa)".to_string());
-        }
-        let wants = |group: &Group, name| {
-            let needed = group.needed();
-            needed.iter().any(|&run| group.runs[run].contender == name)
-        };
-        if programs.go.is_none() && bench.groups.iter().any(|group| wants(group, "go")) {
-            failures.insert("go", "left out".to_string());
-        }
+    fn new(bench: &Bench) -> Self {
+        let per_round: usize = bench.groups.iter().map(|group| group.needed().len()).sum();
         Self {
             bench: bench.name,
-            total,
+            total: per_round * bench.rounds.most,
             done: 0,
             start: Instant::now(),
-            failures,
+            failures: BTreeMap::new(),
             loud: Vec::new(),
         }
     }
@@ -200,13 +243,19 @@ impl Progress {
     fn run(&mut self, group: &Group, index: usize, programs: &Programs) -> Option<Figures> {
         let run = &group.runs[index];
         self.done += 1;
-        if run.contender == "go" && programs.go.is_none() {
-            return None;
-        }
+        let command = match programs.command(run.contender) {
+            Ok(command) => command,
+            Err(why) => {
+                self.failures
+                    .entry(run.contender)
+                    .or_insert(format!("left out: {why}"));
+                return None;
+            }
+        };
         let what = format!("{} {} {}", self.bench, run.contender, run.args.join(" "));
         let seconds = self.start.elapsed().as_secs();
         eprintln!("[{}/{} {seconds} s] {what}", self.done, self.total);
-        match execute::once(run, programs) {
+        match execute::once(run, command) {
             Ok(outcome) => {
                 if outcome.outside_load > LOUD {
                     eprintln!("    other processes used {:.2} cores", outcome.outside_load);
@@ -234,7 +283,7 @@ impl Progress {
             notes.push(format!(
                 "{} of {} runs had more than {LOUD} cores of load by other processes (at most {load:.2}, during {name})",
                 self.loud.len(),
-                self.total
+                self.done
             ));
         }
         notes

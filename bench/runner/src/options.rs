@@ -1,10 +1,12 @@
 //! The command line of the runner.
 
 use crate::benches;
+use crate::plan::Rounds;
+use std::time::Duration;
 
 pub(crate) const USAGE: &str = "\
-usage: cargo run --release --manifest-path bench/Cargo.toml -- NAME... [options]
-       cargo run --release --manifest-path bench/Cargo.toml -- list
+usage: cargo run --release --manifest-path bench/Cargo.toml -- NAME... | all [options]
+       cargo run --release --manifest-path bench/Cargo.toml -- list [NAME...]
 
   --json             one JSON object per cell and metric on standard output, nothing else
   --quick            few and short runs: within a minute per name, for a first look
@@ -13,10 +15,14 @@ usage: cargo run --release --manifest-path bench/Cargo.toml -- NAME... [options]
   --cell SUBSTRING   only cells whose name contains this
   --without-bingfa   peers alone; the library is not built";
 
+/// So much for each of some fifteen names, and `all` ends within 10 minutes, or within an hour.
+const QUICK_BUDGET: Duration = Duration::from_secs(32);
+const FULL_BUDGET: Duration = Duration::from_secs(200);
+
 /// What was asked for.
 #[derive(Debug)]
 pub(crate) enum Command {
-    List,
+    List(Options),
     Run(Options),
 }
 
@@ -32,9 +38,15 @@ pub(crate) struct Options {
     pub(crate) without_bingfa: bool,
 }
 
+fn known_names() -> String {
+    let names: Vec<_> = benches::names().collect();
+    format!("{}, all", names.join(", "))
+}
+
 impl Options {
     pub(crate) fn parse(words: &[String]) -> Result<Command, String> {
         let mut options = Self::default();
+        let mut list = false;
         let mut words = words.iter();
         while let Some(word) = words.next() {
             let mut value = || {
@@ -44,7 +56,7 @@ impl Options {
                     .ok_or_else(|| format!("{word} needs a value"))
             };
             match word.as_str() {
-                "list" => return Ok(Command::List),
+                "list" => list = true,
                 "--json" => options.json = true,
                 "--quick" => options.quick = true,
                 "--without-bingfa" => options.without_bingfa = true,
@@ -59,23 +71,44 @@ impl Options {
                         rounds.ok_or_else(|| format!("--rounds {text}: not a number above 0"))?,
                     );
                 }
-                name if benches::NAMES.contains(&name) => options.names.push(name.to_string()),
+                "all" => options.names.extend(benches::names().map(str::to_string)),
+                name if benches::names().any(|known| known == name) => {
+                    options.names.push(name.to_string())
+                }
                 other => {
                     return Err(format!(
                         "{other:?} is neither an option nor a bench ({})",
-                        benches::NAMES.join(", ")
+                        known_names()
                     ));
                 }
             }
         }
+        if list {
+            if options.names.is_empty() {
+                options.names = benches::names().map(str::to_string).collect();
+            }
+            return Ok(Command::List(options));
+        }
         if options.names.is_empty() {
-            return Err(format!("which bench? ({})", benches::NAMES.join(", ")));
+            return Err(format!("which bench? ({})", known_names()));
         }
         Ok(Command::Run(options))
     }
 
-    /// `full` rounds, or `quick` ones with `--quick`, unless `--rounds` says otherwise.
-    pub(crate) fn rounds(&self, full: usize, quick: usize) -> usize {
-        self.rounds.unwrap_or(if self.quick { quick } else { full })
+    /// At most `full` rounds, or `quick` ones with `--quick`, in the usual time; `--rounds` overrides both.
+    pub(crate) fn rounds(&self, full: usize, quick: usize) -> Rounds {
+        self.rounds_within(full, quick, FULL_BUDGET)
+    }
+
+    /// The same, with a time budget of its own for the full run.
+    pub(crate) fn rounds_within(&self, full: usize, quick: usize, budget: Duration) -> Rounds {
+        Rounds {
+            most: self.rounds.unwrap_or(if self.quick { quick } else { full }),
+            budget: match (self.rounds, self.quick) {
+                (Some(_), _) => Duration::MAX,
+                (None, true) => QUICK_BUDGET,
+                (None, false) => budget,
+            },
+        }
     }
 }

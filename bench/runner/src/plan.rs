@@ -1,17 +1,45 @@
 //! What a bench consists of: groups of runs that are compared, and the cells that are read off them.
 
 use crate::options::Options;
+use std::time::Duration;
 
 /// Contenders that are limits, not peers.
-const FLOORS: [&str; 4] = ["corosensei", "page-touch", "page-touch-1", "epoll-loop"];
+const FLOORS: &[&str] = &["corosensei", "page-touch", "page-touch-1", "epoll-loop"];
+
+/// Contenders written in Python.
+const PYTHONS: &[&str] = &["python", "uvloop", "gevent", "futures"];
 
 /// One name of the command line.
 #[derive(Debug)]
 pub(crate) struct Bench {
     pub(crate) name: &'static str,
+    /// What is measured.
     pub(crate) about: &'static str,
-    pub(crate) rounds: usize,
+    /// Why the comparison is fair, and where it is not quite.
+    pub(crate) fair: &'static str,
+    pub(crate) rounds: Rounds,
     pub(crate) groups: Vec<Group>,
+    /// How cost grows over some of the cells.
+    pub(crate) curves: Vec<Curve>,
+}
+
+/// How often the contenders run.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rounds {
+    pub(crate) most: usize,
+    /// No further round is begun that would probably not end within this time.
+    pub(crate) budget: Duration,
+}
+
+/// A metric over cells that differ in one number.
+#[derive(Debug)]
+pub(crate) struct Curve {
+    /// What the number counts, for example `connections`.
+    pub(crate) axis: &'static str,
+    /// The name of the metric.
+    pub(crate) metric: &'static str,
+    /// The number, and the cell measured with it.
+    pub(crate) points: Vec<(f64, String)>,
 }
 
 /// Runs that are interleaved with each other, since their figures are compared.
@@ -88,6 +116,25 @@ pub(crate) enum Role {
     Variant,
     Peer,
     Floor,
+}
+
+/// Which program a contender is a part of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Program {
+    Bingfa,
+    Peers,
+    Go,
+    Python,
+}
+
+/// The program that a name is a part of.
+pub(crate) fn program(name: &str) -> Program {
+    match role(name) {
+        Role::Subject | Role::Variant => Program::Bingfa,
+        _ if name == "go" => Program::Go,
+        _ if PYTHONS.contains(&name) => Program::Python,
+        _ => Program::Peers,
+    }
 }
 
 /// The role that a name has.
@@ -189,6 +236,14 @@ impl Cell {
 }
 
 impl Bench {
+    /// Every contender that takes part.
+    pub(crate) fn contenders(&self) -> impl Iterator<Item = &'static str> {
+        self.groups.iter().flat_map(|group| {
+            let needed = group.needed();
+            needed.into_iter().map(|run| group.runs[run].contender)
+        })
+    }
+
     /// Drops the cells and contenders that were not asked for.
     pub(crate) fn keep(&mut self, options: &Options) -> Result<(), String> {
         if let Some(part) = &options.cell {

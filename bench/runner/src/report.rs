@@ -85,6 +85,22 @@ pub(crate) fn table(measured: &Measured) -> String {
     );
     text.push_str(&aligned(&lines, 2));
     text.push_str("ratio: how many times better bingfa is than the best peer (median of the ratios of single rounds)\n");
+    for growth in &measured.growth {
+        let fitted = growth.lines.iter().filter_map(|line| {
+            let exponent = line.exponent?;
+            Some(format!("{} {exponent:.2}", line.name))
+        });
+        let fitted: Vec<_> = fitted.collect();
+        if !fitted.is_empty() {
+            let _ = writeln!(
+                text,
+                "growth: {} as {} to the power of: {}",
+                growth.metric,
+                growth.axis,
+                fitted.join(", ")
+            );
+        }
+    }
     let floors: Vec<_> = names
         .iter()
         .filter(|name| role(name) == Role::Floor)
@@ -112,6 +128,7 @@ pub(crate) fn list(benches: &[Bench]) -> String {
     let mut text = String::new();
     for bench in benches {
         let _ = writeln!(text, "{}: {}", bench.name, bench.about);
+        let _ = writeln!(text, "  fair: {}", bench.fair);
         for cell in bench.groups.iter().flat_map(|group| &group.cells) {
             let names: Vec<_> = cell.entries.iter().map(|&(name, _)| name).collect();
             let _ = writeln!(text, "  {}  [{}]", cell.name, names.join(" "));
@@ -185,6 +202,7 @@ mod tests {
             about: "a test",
             rounds: 3,
             rows: vec![row],
+            growth: Vec::new(),
             notes: vec!["quiet".into()],
             bingfa_failed: false,
         }

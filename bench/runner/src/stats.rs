@@ -20,6 +20,20 @@ pub(crate) fn percentile(sorted: &[u32], fraction: f64) -> f64 {
         .map_or(f64::NAN, |&value| f64::from(value))
 }
 
+/// The exponent `k` of the power law `y = c * x^k` that fits best: the slope of `ln y` over `ln x` by least squares.
+/// `None` with fewer than three points, or with one that has no logarithm.
+pub(crate) fn exponent(points: &[(f64, f64)]) -> Option<f64> {
+    if points.len() < 3 || points.iter().any(|&(x, y)| x <= 0.0 || y <= 0.0) {
+        return None;
+    }
+    let logs: Vec<(f64, f64)> = points.iter().map(|(x, y)| (x.ln(), y.ln())).collect();
+    let mean = |of: fn(&(f64, f64)) -> f64| logs.iter().map(of).sum::<f64>() / logs.len() as f64;
+    let (x_mean, y_mean) = (mean(|point| point.0), mean(|point| point.1));
+    let covariance: f64 = logs.iter().map(|(x, y)| (x - x_mean) * (y - y_mean)).sum();
+    let variance: f64 = logs.iter().map(|(x, _)| (x - x_mean).powi(2)).sum();
+    (variance > 0.0).then(|| covariance / variance)
+}
+
 /// Shuffles with a generator of its own, seeded by the clock: an order that repeats would be a bias.
 pub(crate) fn shuffle<T>(items: &mut [T]) {
     let since = std::time::SystemTime::UNIX_EPOCH
@@ -52,6 +66,17 @@ mod tests {
         assert_eq!(percentile(&values, 0.99), 99.0);
         assert_eq!(percentile(&values, 1.0), 99.0);
         assert!(percentile(&[], 0.5).is_nan());
+    }
+
+    #[test]
+    fn the_exponent_of_a_power_law_is_found() {
+        let square: Vec<_> = [1.0, 10.0, 1000.0].map(|x| (x, 3.0 * x * x)).into();
+        assert!((exponent(&square).unwrap() - 2.0).abs() < 1e-9);
+        let flat = [(1.0, 5.0), (2.0, 5.0), (4.0, 5.0)];
+        assert_eq!(exponent(&flat), Some(0.0));
+        assert_eq!(exponent(&[(1.0, 1.0), (2.0, 2.0)]), None);
+        assert_eq!(exponent(&[(1.0, 1.0), (2.0, 0.0), (3.0, 1.0)]), None);
+        assert_eq!(exponent(&[(2.0, 1.0), (2.0, 2.0), (2.0, 3.0)]), None);
     }
 
     #[test]

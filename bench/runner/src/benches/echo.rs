@@ -1,7 +1,8 @@
 //! `echo`: 64-byte messages over TCP in a closed loop; server on core 0, load on core 1.
 
 use crate::options::Options;
-use crate::plan::{Bench, Cell, Group, Load, Metric, Run};
+use crate::plan::{Bench, Cell, Curve, Group, Load, Metric, Run};
+use std::time::Duration;
 
 const PEERS: [&str; 8] = [
     "tokio",
@@ -17,6 +18,9 @@ const PEERS: [&str; 8] = [
 /// A thread per connection: as many threads as are still sensible.
 const MOST_THREADS: usize = 1000;
 
+/// Six sizes and a dozen servers.
+const BUDGET: Duration = Duration::from_secs(660);
+
 const METRICS: [Metric; 6] = [
     Metric::higher("requests_per_s"),
     Metric::lower("cpu_us_per_request"),
@@ -30,12 +34,29 @@ const METRICS: [Metric; 6] = [
 ];
 
 pub(crate) fn bench(options: &Options) -> Bench {
+    let connections: &[usize] = if options.quick {
+        &[1, 64, 1000, 8000]
+    } else {
+        &[1, 8, 64, 512, 1000, 8000]
+    };
     Bench {
         name: "echo",
         about: "64-byte TCP echo, one request in flight per connection; server on core 0, load on core 1",
-        rounds: options.rounds(11, 1),
-        groups: [1, 64, 1000, 8000]
-            .map(|connections| group(connections, options.quick))
+        fair: "one load generator for all servers, a 4 KiB buffer per connection, TCP_NODELAY and one core everywhere; epoll-loop is a floor without a runtime",
+        rounds: options.rounds_within(11, 1, BUDGET),
+        groups: connections
+            .iter()
+            .map(|&count| group(count, options.quick))
+            .collect(),
+        curves: ["cpu_us_per_request", "requests_per_s", "p99_us"]
+            .map(|metric| Curve {
+                axis: "connections",
+                metric,
+                points: connections
+                    .iter()
+                    .map(|&count| (count as f64, format!("conns={count} io=uring")))
+                    .collect(),
+            })
             .into(),
     }
 }

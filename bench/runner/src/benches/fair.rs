@@ -45,10 +45,12 @@ pub(crate) fn bench(options: &Options) -> Bench {
     Bench {
         name: "fair",
         about: "latency of paced echo requests beside busy connections and computing tasks, on one core",
+        fair: "the same paced and busy connections and the same chain of multiplications; each runtime gives way between steps by its own means",
         rounds: options.rounds(7, 1),
         groups: vec![Group {
             runs,
             cells: vec![cell],
         }],
+        curves: vec![],
     }
 }

@@ -1,4 +1,4 @@
-//! The benches: a file each.
+//! The benches: a file each, which says what is measured, against whom and why that is fair.
 
 mod echo;
 mod fair;
@@ -10,17 +10,62 @@ mod timers;
 use crate::options::Options;
 use crate::plan::Bench;
 
-/// The names of the command line.
-pub(crate) const NAMES: [&str; 6] = ["switch", "spawn", "parked", "echo", "timers", "fair"];
+/// Lays out a bench as the options want it.
+type Plan = fn(&Options) -> Bench;
 
-/// All benches, as `options` wants them.
-pub(crate) fn all(options: &Options) -> Vec<Bench> {
-    vec![
-        switch::bench(options),
-        spawn::bench(options),
-        parked::bench(options),
-        echo::bench(options),
-        timers::bench(options),
-        fair::bench(options),
-    ]
+/// Every NAME of the command line, in the order of `list` and `all`.
+const ALL: &[(&str, Plan)] = &[
+    ("switch", switch::bench),
+    ("spawn", spawn::bench),
+    ("parked", parked::bench),
+    ("echo", echo::bench),
+    ("timers", timers::bench),
+    ("fair", fair::bench),
+];
+
+/// The names of the command line.
+pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+    ALL.iter().map(|(name, _)| *name)
+}
+
+/// The benches that `options` names, as it wants them.
+pub(crate) fn chosen(options: &Options) -> Vec<Bench> {
+    ALL.iter()
+        .filter(|(name, _)| options.names.iter().any(|wanted| wanted == name))
+        .map(|(_, plan)| plan(options))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_bench_says_what_it_measures_and_why_that_is_fair() {
+        for quick in [false, true] {
+            let options = Options {
+                names: names().map(str::to_string).collect(),
+                quick,
+                ..Options::default()
+            };
+            for (bench, name) in chosen(&options).iter().zip(names()) {
+                assert_eq!(bench.name, name);
+                assert!(!bench.about.is_empty() && !bench.fair.is_empty(), "{name}");
+                for cell in bench.groups.iter().flat_map(|group| &group.cells) {
+                    let subjects = cell.entries.iter().filter(|(entry, _)| *entry == "bingfa");
+                    assert_eq!(subjects.count(), 1, "{name} {}", cell.name);
+                    assert!(cell.metrics.iter().any(|metric| metric.better.is_some()));
+                }
+                for curve in &bench.curves {
+                    for (_, cell) in &curve.points {
+                        let known = bench.groups.iter().flat_map(|group| &group.cells);
+                        assert!(
+                            known.into_iter().any(|known| known.name == *cell),
+                            "{name}: {cell}"
+                        );
+                    }
+                }
+            }
+        }
+    }
 }

@@ -7,8 +7,10 @@ pub(crate) fn bench(options: &Options) -> Bench {
     Bench {
         name: "spawn",
         about: "spawn and join of tasks that add to an atomic, two workers",
+        fair: "the same closure and the same waves everywhere, spawned from inside the runtime with all handles kept and joined",
         rounds: options.rounds(7, 1),
         groups: vec![waves(), all_alive()],
+        curves: vec![],
     }
 }
 

@@ -34,7 +34,9 @@ pub(crate) fn bench(options: &Options) -> Bench {
     Bench {
         name: "switch",
         about: "yield_now among so many tasks on one worker",
+        fair: "every contender spins the same loop of its own yield call and counts it; on one core, so that nobody hides work on a second",
         rounds: options.rounds(7, 3),
         groups: vec![group(2), group(1000)],
+        curves: vec![],
     }
 }

@@ -1,33 +1,59 @@
-//! `timers`: a million tasks that sleep for a random time of 0 to 2 s; two workers on both cores.
+//! `timers`: tasks that sleep for a random time of 0 to 2 s; two workers on both cores.
 
 use crate::options::Options;
-use crate::plan::{Bench, Cell, Group, Metric, Run};
+use crate::plan::{Bench, Cell, Curve, Group, Metric, Run};
+
+/// So many tasks, under this name.
+const SIZES: [(usize, &str); 4] = [
+    (1_000, "sleepers=1k"),
+    (10_000, "sleepers=10k"),
+    (100_000, "sleepers=100k"),
+    (1_000_000, "sleepers=1M"),
+];
+
+const CONTENDERS: [&str; 4] = ["bingfa", "tokio", "go", "smol"];
 
 pub(crate) fn bench(options: &Options) -> Bench {
-    let args = ["sleepers=1000000".to_string()];
-    let names = ["bingfa", "tokio", "go", "smol"];
-    let runs: Vec<_> = names
+    let curve = |temperature: &str| Curve {
+        axis: "sleepers",
+        metric: "cpu_s",
+        points: SIZES
+            .iter()
+            .map(|(sleepers, name)| (*sleepers as f64, format!("{name} {temperature}")))
+            .collect(),
+    };
+    // The smaller ones spend most of their time asleep: a first look does without them.
+    let sizes = if options.quick { &SIZES[3..] } else { &SIZES };
+    Bench {
+        name: "timers",
+        about: "CPU time of up to a million sleeps of 0 to 2 s; warm: again in the same process",
+        fair: "the same list of sleeps in the same order, a task each, joined in that order; CPU time counts all threads of the process",
+        rounds: options.rounds(5, 1),
+        groups: sizes
+            .iter()
+            .map(|(sleepers, name)| group(*sleepers, name))
+            .collect(),
+        curves: if options.quick {
+            vec![]
+        } else {
+            vec![curve("warm")]
+        },
+    }
+}
+
+fn group(sleepers: usize, name: &str) -> Group {
+    let args = [format!("sleepers={sleepers}")];
+    let runs: Vec<_> = CONTENDERS
         .iter()
         .map(|name| Run::new(name, "timers", &args).on_both_cores())
         .collect();
     let cpu = Metric::lower("cpu_s");
     let wall = Metric::lower("wall_s");
+    let cold = [cpu.of("cold_cpu_s"), wall.of("cold_wall_s")];
+    let warm = [cpu.of("warm_cpu_s"), wall.of("warm_wall_s")];
     let cells = vec![
-        Cell::of_all(
-            "sleepers=1M cold",
-            &runs,
-            &[cpu.of("cold_cpu_s"), wall.of("cold_wall_s")],
-        ),
-        Cell::of_all(
-            "sleepers=1M warm",
-            &runs,
-            &[cpu.of("warm_cpu_s"), wall.of("warm_wall_s")],
-        ),
+        Cell::of_all(format!("{name} cold"), &runs, &cold),
+        Cell::of_all(format!("{name} warm"), &runs, &warm),
     ];
-    Bench {
-        name: "timers",
-        about: "CPU time of a million sleeps of 0 to 2 s; warm: again in the same process",
-        rounds: options.rounds(5, 1),
-        groups: vec![Group { runs, cells }],
-    }
+    Group { runs, cells }
 }
