@@ -730,7 +730,6 @@ fn a_neighbour_in_mid_unwind_delays_no_cancel_of_one_that_waits_already() {
         until_in(&reader, "recv");
         let go = Flag::new();
         let hanging = in_mid_unwind(&go);
-        // Both suspended before the neighbour began: they are surely not unwinding.
         cancel_and_join(sleeper);
         cancel_and_join(reader);
         go.set();
@@ -740,11 +739,11 @@ fn a_neighbour_in_mid_unwind_delays_no_cancel_of_one_that_waits_already() {
 }
 
 #[test]
-fn cancels_that_a_neighbour_holds_up_come_after_it() {
+fn a_neighbour_in_mid_unwind_delays_no_cancel_of_a_later_wait() {
     on_one_thread(|| {
         let go = Flag::new();
         let hanging = in_mid_unwind(&go);
-        // Whether this one unwinds as well cannot be known while the neighbour does.
+        // For the thread, all of these begin their waits while it unwinds.
         let sleeper = coroutine::spawn_local(|| coroutine::sleep(LONG));
         let (mut silent, _peer) = connected();
         let reader = coroutine::spawn_local(move || silent.read(&mut [0]).map(drop));
@@ -757,25 +756,38 @@ fn cancels_that_a_neighbour_holds_up_come_after_it() {
         until_in(&sleeper, "sleep");
         until_in(&reader, "recv");
         until_in(&parked, "park");
-        until_in(&timed, "sleep");
-        sleeper.cancel();
-        reader.cancel();
+        cancel_and_join(sleeper);
+        cancel_and_join(reader);
         // A token and a cancel at once.
         parked.unpark();
         parked.cancel();
         parked.unpark();
-        coroutine::sleep(2 * SHORT); // the timeout of `timed` is over
-        for _ in 0..10 {
-            coroutine::yield_now();
-        }
-        go.set();
-        hanging.unpark();
-        // Nothing else happens on this thread from here on: we wait, too.
-        assert!(was_cancelled(&hanging.join()));
-        assert!(was_cancelled(&sleeper.join()));
-        assert!(was_cancelled(&reader.join()));
         assert!(was_cancelled(&parked.join()));
         assert!(timed.join().unwrap().is_err());
+        assert!(!bingfa::thread::panicking());
+        go.set();
+        hanging.unpark();
+        assert!(was_cancelled(&hanging.join()));
+    });
+}
+
+#[test]
+fn two_in_mid_unwind_are_not_disturbed_by_more_cancels() {
+    on_one_thread(|| {
+        let go = Flag::new();
+        let hanging = [in_mid_unwind(&go), in_mid_unwind(&go)];
+        for one in &hanging {
+            one.cancel();
+            one.unpark(); // its destructor waits again, cancelled and unwinding
+        }
+        for one in &hanging {
+            until_in(one, "park");
+        }
+        go.set();
+        for one in hanging {
+            one.unpark();
+            assert!(was_cancelled(&one.join()));
+        }
     });
 }
 
@@ -795,11 +807,10 @@ fn a_cancel_that_came_before_the_neighbours_unwind_is_not_lost_in_it() {
         coroutine::yield_now(); // the worker has seen the cancel, and had nothing to end
         let hanging = in_mid_unwind(&go);
         ready.set();
-        until_in(&late, "sleep");
+        assert!(was_cancelled(&late.join()));
         go.set();
         hanging.unpark();
         assert!(was_cancelled(&hanging.join()));
-        assert!(was_cancelled(&late.join()));
     });
 }
 

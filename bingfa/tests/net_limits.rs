@@ -2,13 +2,20 @@
 //!
 //! Alone in its file, because the limit is the whole process's.
 
+mod common;
+
 use std::fs::File;
 use std::net::Ipv4Addr;
 
 use bingfa::net::{TcpListener, TcpStream};
 
-#[bingfa::test]
+#[test]
 fn accept_recovers_when_descriptors_are_free_again() {
+    // One after the other: what one closes, the next may not take for its own.
+    common::on_both(accept_recovers);
+}
+
+fn accept_recovers() {
     let limit = libc::rlimit {
         rlim_cur: 128,
         rlim_max: 128,

@@ -88,6 +88,17 @@ impl Drop for Talkative {
 #[derive(Debug)]
 struct OnPurpose;
 
+/// The usual owner of a background coroutine: ends it, and waits for that.
+struct Actor(Option<JoinHandle<u64>>);
+
+impl Drop for Actor {
+    fn drop(&mut self) {
+        let handle = self.0.take().expect("dropped once");
+        handle.cancel();
+        check(handle.join(), true);
+    }
+}
+
 /// What all share.
 #[derive(Clone)]
 struct World {
@@ -168,6 +179,14 @@ fn step(random: &mut Random, world: &World, depth: u32) {
         15 => TALKATIVE.with(|_| ()),
         16 | 17 if depth > 0 => family(random, world, depth),
         18 | 19 if depth > 0 => borrowers(random, world, depth),
+        20 if depth > 0 => {
+            // Its end may come in mid-unwind, of this coroutine or of a neighbour.
+            let (seed, theirs) = (random.fork(), world.clone());
+            let _actor = Actor(Some(coroutine::spawn_local(move || {
+                body(seed, &theirs, depth - 1)
+            })));
+            step(random, world, depth - 1);
+        }
         21 => drop(world.udp.send_to(b"x", world.udp.local_addr().unwrap())),
         22 => {
             world

@@ -149,13 +149,6 @@ impl<T> JoinHandle<T> {
     /// `catch_unwind`, the next wait raises it again. Waits in destructors that a cancel
     /// runs are not cancelled, but I/O and sleeps there end after 1 s, I/O with `ECANCELED`.
     ///
-    /// While a coroutine is suspended in the middle of an unwind (one of its destructors
-    /// waits), the waits that its neighbours on the same worker begin are not cancelled: the
-    /// thread counts unwinds, and whose they are cannot be told. Such cancels take effect when
-    /// that unwind is over. So a destructor that cancels a coroutine of its own worker *and
-    /// waits for its end* may wait for ever; leave the join to code that is not unwinding, or
-    /// to a [`scope`](super::scope).
-    ///
     /// # Panics
     /// If the program is built with `panic = "abort"`.
     ///

@@ -17,8 +17,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::ptr::NonNull;
 use std::time::{Duration, Instant};
 
+use super::frame::Frame;
 use super::home::Target;
 use super::local;
+use crate::sys::unwind;
 
 /// The payload of a coroutine that was cancelled: what `join` gives as its error.
 ///
@@ -65,10 +67,8 @@ pub(crate) struct Interrupts {
     shields: Cell<u32>,
     /// Some scope has expired. (On plain threads the clock is asked instead.)
     expired: Cell<bool>,
-    /// Whether the carrier may be unwinding: [`Interrupts::observe`].
+    /// Whether the carrier was unwinding when its current wait began: [`observe`].
     unwinding: Cell<bool>,
-    /// It is in its worker's list of those whose interrupt has to wait.
-    pub(crate) deferred: Cell<bool>,
     /// When the waits of destructors end; set by the first raise.
     grace: Cell<Option<Instant>>,
 }
@@ -87,14 +87,12 @@ impl Interrupts {
             shields: Cell::new(0),
             expired: Cell::new(false),
             unwinding: Cell::new(false),
-            deferred: Cell::new(false),
             grace: Cell::new(None),
         }
     }
 
     #[inline]
     pub(super) fn reset(&self) {
-        self.deferred.set(false);
         self.innermost.set(std::ptr::null());
         self.shields.set(0);
         self.expired.set(false);
@@ -149,36 +147,13 @@ impl Interrupts {
         earliest
     }
 
-    /// A wait (or a checkpoint) begins. Until it ends, no code runs that could begin or
-    /// end an unwind of this carrier, so what is seen now stays true of it, whatever its
-    /// neighbours do meanwhile.
-    ///
-    /// The thread counts unwinds, not the coroutine: while a neighbour is suspended in
-    /// mid-unwind, the two cannot be told apart, and this one counts as unwinding, too.
-    #[inline(always)]
-    pub(crate) fn observe(&self) {
-        self.unwinding.set(std::thread::panicking());
-    }
-
-    #[inline]
-    fn is_unwinding(&self) -> bool {
-        // When nobody on the thread unwinds, neither does this one.
-        self.unwinding.get() && std::thread::panicking()
-    }
-
-    /// The coroutine has begun a wait with an interrupt pending that may not be raised yet.
-    #[inline(always)]
-    pub(crate) fn is_held_up(&self, cancelled: bool) -> bool {
-        self.unwinding.get() && (cancelled || self.expired.get())
-    }
-
     #[inline]
     fn reason(&self, cancelled: bool) -> Option<Reason> {
         if !cancelled && !self.expired.get() {
             return None;
         }
         // A second unwind in the middle of a first would abort: later.
-        if self.is_unwinding() {
+        if self.unwinding.get() {
             return None;
         }
         if cancelled && self.shields.get() == 0 {
@@ -210,12 +185,31 @@ pub(crate) fn sooner(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> 
     }
 }
 
+/// True if the calling carrier is running destructors for an unwind.
+///
+/// The thread counts unwinds, not the coroutine: while a neighbour is suspended in
+/// mid-unwind, `std::thread::panicking` is true for all of them. Then the frames tell.
+#[inline(always)]
+pub(crate) fn is_unwinding() -> bool {
+    std::thread::panicking()
+        && local::frame().is_none_or(|frame| unwind::is_held(frame.extent.range()))
+}
+
+/// A wait (or a checkpoint) of the coroutine begins. Until it ends, no code runs that could
+/// begin or end an unwind of it, so what is seen now stays true, whatever its
+/// neighbours do meanwhile.
+#[inline(always)]
+pub(crate) fn observe(frame: &Frame) {
+    let interrupts = &frame.interrupts;
+    interrupts.unwinding.set(is_unwinding());
+}
+
 fn current_reason() -> Option<Reason> {
     match local::frame() {
         Some(frame) => frame.interrupts.reason(frame.task().word.is_cancelled()),
         None => local::interrupts(|interrupts| {
             interrupts.ask_clock();
-            interrupts.observe();
+            interrupts.unwinding.set(std::thread::panicking());
             interrupts.reason(false)
         }),
     }
@@ -231,9 +225,9 @@ pub(crate) fn is_pending() -> bool {
 }
 
 /// The same for a coroutine of this thread, which waits (or is about to, see
-/// [`Interrupts::observe`]).
+/// [`observe`]).
 #[inline(always)]
-pub(crate) fn frame_is_pending(frame: &super::frame::Frame) -> bool {
+pub(crate) fn frame_is_pending(frame: &Frame) -> bool {
     frame
         .interrupts
         .reason(frame.task().word.is_cancelled())
@@ -241,7 +235,7 @@ pub(crate) fn frame_is_pending(frame: &super::frame::Frame) -> bool {
 }
 
 /// Unwinds the calling carrier if it was cancelled or a timeout around it has expired.
-/// Called by the code of a wait, after [`Interrupts::observe`].
+/// Called by the code of a wait, after [`observe`].
 ///
 /// Does nothing while the carrier is unwinding anyway, or inside a [`shield`]; the
 /// flags are sticky, so the next wait after that asks again.
@@ -256,30 +250,29 @@ pub(crate) fn raise() {
 #[inline]
 pub(crate) fn checkpoint() {
     if let Some(frame) = local::frame() {
-        frame.interrupts.observe();
+        observe(frame);
     }
     raise();
 }
 
-/// When a wait must end although nothing may be raised: a destructor of an unwinding
-/// coroutine has used up its grace, or a timeout surrounds a plain thread.
-pub(crate) fn ambient_deadline() -> Option<Instant> {
-    match local::frame() {
-        Some(frame) if std::thread::panicking() => frame.interrupts.grace.get(),
-        Some(_) => None,
-        None => local::interrupts(|interrupts| {
-            if std::thread::panicking() {
-                interrupts.grace.get()
-            } else {
-                interrupts.earliest()
-            }
-        }),
-    }
+/// When the waits of destructors end that the calling carrier runs because a cancel or
+/// timeout unwinds it.
+pub(crate) fn grace() -> Option<Instant> {
+    let grace = local::interrupts(|interrupts| interrupts.grace.get());
+    grace.filter(|_| is_unwinding())
 }
 
-/// True if waits now are those of destructors that a cancel or timeout runs.
-pub(crate) fn in_destructor_of_unwind() -> bool {
-    std::thread::panicking() && local::interrupts(|interrupts| interrupts.grace.get().is_some())
+/// When a wait of a plain thread must end although nothing may be raised: a timeout surrounds
+/// it, or [`grace`] is over. (A coroutine is told by its worker.)
+pub(crate) fn ambient_deadline() -> Option<Instant> {
+    if local::frame().is_some() {
+        return None;
+    }
+    if std::thread::panicking() {
+        grace()
+    } else {
+        local::interrupts(Interrupts::earliest)
+    }
 }
 
 /// Runs `f` with cancels and outer timeouts held back; they act at the first wait afterwards.
@@ -357,7 +350,7 @@ impl Interrupts {
 ///
 /// # Safety
 /// The scope is still linked: `within` disarms its timer before it goes.
-pub(crate) unsafe fn expire(frame: &super::frame::Frame, scope: NonNull<Scope>) {
+pub(crate) unsafe fn expire(frame: &Frame, scope: NonNull<Scope>) {
     // SAFETY: the caller's duty.
     unsafe { scope.as_ref() }.expired.set(true);
     frame.interrupts.expired.set(true);

@@ -14,7 +14,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 
-use super::{frame, local};
+use super::{cancel, frame, local};
 
 const UNDECIDED: u8 = 0;
 const OFF: u8 = 1;
@@ -110,7 +110,7 @@ thread_local! {
 #[cold]
 #[inline(never)]
 pub(super) fn suspension() {
-    if std::thread::panicking() {
+    if cancel::is_unwinding() {
         return; // a second panic now would abort and hide the first
     }
     if let Some((symbol, why)) = find() {

@@ -94,7 +94,7 @@ fn wait_in_coroutine(
     at: &'static Location<'static>,
 ) -> Outcome {
     frame.about_to_suspend();
-    frame.interrupts.observe();
+    cancel::observe(frame);
     if cancel::frame_is_pending(frame) {
         return Outcome::Interrupted;
     }
@@ -220,11 +220,7 @@ pub(crate) fn park_user(deadline: Option<Instant>) {
 #[track_caller]
 pub(crate) fn sleep_until(deadline: Instant) {
     // A destructor's sleep may not hold up an unwinding coroutine for ever.
-    let deadline = if cancel::in_destructor_of_unwind() {
-        sooner(Some(deadline), cancel::ambient_deadline())
-    } else {
-        Some(deadline)
-    };
+    let deadline = sooner(Some(deadline), cancel::grace());
     while wait_or_unwind(&"sleep", deadline) {}
 }
 

@@ -48,13 +48,8 @@ pub(crate) fn run(
     }
     frame.about_to_suspend();
     // A destructor that runs because its coroutine unwinds may wait, but not for long.
-    let grace = if cancel::in_destructor_of_unwind() {
-        cancel::ambient_deadline()
-    } else {
-        None
-    };
-    let until = sooner(deadline, grace);
-    frame.interrupts.observe();
+    let until = sooner(deadline, cancel::grace());
+    cancel::observe(frame);
     loop {
         cancel::raise();
         if until.is_some_and(|at| at <= Instant::now()) {

@@ -55,8 +55,6 @@ pub(crate) struct Worker {
     queue: UnsafeCell<RunQueue>,
     shells: RefCell<Shells>,
     live: Cell<usize>,
-    /// Cancels that wait until nobody on this thread is in mid-unwind.
-    deferred: RefCell<Vec<TaskRef>>,
     /// The number of resumptions at which the next turn is due, and how many made up a
     /// turn lately.
     turn_due: Cell<u64>,
@@ -119,7 +117,6 @@ impl Worker {
             queue: UnsafeCell::new(RunQueue::new(shared.config.policy)),
             shells: RefCell::new(shells),
             live: Cell::new(0),
-            deferred: RefCell::new(Vec::new()),
             turn_due: Cell::new(0),
             turn_size: Cell::new(64),
             streak: Cell::new((0, 0)),
@@ -214,7 +211,6 @@ impl Worker {
             || !self.own.borrow().is_empty()
             || !self.deque.is_empty()
             || !self.done.borrow().is_empty()
-            || self.can_interrupt_deferred()
     }
 
     fn resumed(&self) -> u64 {
@@ -263,14 +259,6 @@ impl Worker {
                 self.queue(|queue| queue.push(frame, Reason::Yielded));
             }
             Request::Wait => {
-                if block
-                    .interrupts
-                    .is_held_up(block.task().word.is_cancelled())
-                {
-                    // Its cancel came when there was no wait to end, and now it may not be
-                    // raised. (A cancel that is not seen here is still in the inbox.)
-                    self.defer(block);
-                }
                 self.take_ready();
             }
             Request::Finished => {
@@ -318,27 +306,6 @@ impl Worker {
         }
         self.take_ready();
         self.settle();
-        if self.can_interrupt_deferred() {
-            let deferred = std::mem::take(&mut *self.deferred.borrow_mut());
-            for task in deferred {
-                if let Some(frame) = task.frame().filter(|_| !task.word.is_finished()) {
-                    super::alive(&frame).interrupts.deferred.set(false);
-                    self.interrupt(task);
-                }
-            }
-        }
-    }
-
-    fn can_interrupt_deferred(&self) -> bool {
-        !self.deferred.borrow().is_empty() && !std::thread::panicking()
-    }
-
-    /// Interrupts the coroutine when nobody on this thread is in mid-unwind any more.
-    #[cold]
-    fn defer(&self, block: &Frame) {
-        if !block.interrupts.deferred.replace(true) {
-            self.deferred.borrow_mut().push(block.task_ref());
-        }
     }
 
     /// Deals with one coroutine from the inbox.
@@ -368,8 +335,6 @@ impl Worker {
         let block = super::alive(&frame);
         if cancel::frame_is_pending(block) {
             self.disturb(frame);
-        } else if std::thread::panicking() {
-            self.defer(block);
         }
     }
 

@@ -146,6 +146,11 @@ pub(crate) struct Extent {
 }
 
 impl Extent {
+    /// Its addresses.
+    pub(crate) fn range(self) -> std::ops::Range<usize> {
+        self.start..self.end
+    }
+
     #[cfg(test)]
     pub(super) fn contains(self, addr: usize) -> bool {
         (self.start..self.end).contains(&addr)

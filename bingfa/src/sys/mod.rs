@@ -21,4 +21,6 @@ pub(crate) mod task;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(not(loom))]
+pub(crate) mod unwind;
+#[cfg(not(loom))]
 pub(crate) mod uring;

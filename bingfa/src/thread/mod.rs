@@ -27,7 +27,7 @@ pub use std::thread::{Result, available_parallelism};
 
 use std::time::{Duration, Instant};
 
-use crate::park::{local as carrier, wait};
+use crate::park::{cancel, local as carrier, wait};
 use crate::registry::{self, Kind};
 
 /// Spawns a thread, also when called in a coroutine.
@@ -129,13 +129,13 @@ pub fn yield_now() {
     wait::yield_now();
 }
 
-/// True while the calling thread unwinds from a panic, as [`std::thread::panicking`].
+/// True while the calling carrier unwinds, be it from a panic or a cancel.
 ///
-/// Coroutines share this with their thread: it is also true while another one on the same
-/// worker waits in a destructor that a panic or a cancel runs.
+/// [`std::thread::panicking`] answers for the thread: in a coroutine it is also true while
+/// another one on the same worker waits in a destructor that a panic or a cancel runs.
 #[must_use]
 pub fn panicking() -> bool {
-    std::thread::panicking()
+    cancel::is_unwinding()
 }
 
 /// How many threads [`enumerate`] finds.
