@@ -99,6 +99,8 @@ mod registry;
 mod sched;
 #[cfg(not(loom))]
 mod stack;
+#[cfg_attr(loom, allow(unreachable_pub, dead_code))]
+pub mod sync;
 mod sys;
 #[cfg(not(loom))]
 pub mod thread;

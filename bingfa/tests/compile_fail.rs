@@ -8,4 +8,5 @@ fn bounds() {
     tests.compile_fail("tests/compile_fail/scope_*.rs");
     tests.compile_fail("tests/compile_fail/handle_*.rs");
     tests.compile_fail("tests/compile_fail/local_*.rs");
+    tests.compile_fail("tests/compile_fail/guard_*.rs");
 }

@@ -275,6 +275,17 @@ pub(crate) fn ambient_deadline() -> Option<Instant> {
     }
 }
 
+/// The calling carrier is panicking, which began lately: whether that is its own panic. It is
+/// not if a cancel or timeout unwinds it.
+///
+/// The thread counts unwinds, not the coroutine. While a neighbour is suspended in mid-unwind
+/// the two cannot be told apart, and it is taken for the neighbour's.
+#[cold]
+pub(crate) fn is_own_panic() -> bool {
+    let raised = local::interrupts(|interrupts| interrupts.grace.get().is_some());
+    !raised && !local::is_neighbour_unwinding()
+}
+
 /// Runs `f` with cancels and outer timeouts held back; they act at the first wait afterwards.
 pub(crate) fn shield<R>(f: impl FnOnce() -> R) -> R {
     struct Lower;

@@ -56,6 +56,8 @@ pub(crate) struct Frame {
     /// Roughly where its stack pointer was at the last wait: a hint for `prefetch`.
     depth: Cell<*const u8>,
     shell: UnsafeCell<MaybeUninit<Shell>>,
+    /// The running task's id in the registry.
+    pub(super) id: Cell<u64>,
     /// The I/O operation in flight, as its driver knows it.
     pub(crate) op: Cell<*const ()>,
     pub(crate) interrupts: Interrupts,
@@ -110,6 +112,7 @@ pub(crate) fn create(mut stack: Stack) -> NonNull<Frame> {
             place: Cell::new(0),
             live: Live::new(State::Ready),
             task: Cell::new(std::ptr::null()),
+            id: Cell::new(0),
             op: Cell::new(std::ptr::null()),
             interrupts: Interrupts::new(),
             locals: Locals::new(),
@@ -213,6 +216,7 @@ impl Frame {
         self.timed_out.set(false);
         self.level.set(0);
         self.ran_nanos.set(0);
+        self.id.set(task.entry().id.get());
         let name = task.entry().name.as_deref().unwrap_or_default();
         let owner = Owner {
             id: task.entry().id.get(),
@@ -277,6 +281,11 @@ impl Frame {
             self.depth.set((&raw const request).cast());
         }
         // SAFETY: we run on the shell, which has set it (invariant 3).
-        unsafe { (*self.yielder.get()).suspend(()) };
+        let suspend = || unsafe { (*self.yielder.get()).suspend(()) };
+        if std::thread::panicking() {
+            local::suspended_in_unwind(suspend);
+        } else {
+            suspend();
+        }
     }
 }

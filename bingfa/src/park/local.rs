@@ -12,10 +12,15 @@ use std::ptr::NonNull;
 use super::cancel::Interrupts;
 use super::frame::Frame;
 use super::home::Home;
+use super::thread;
 
 struct Local {
     frame: Cell<*const Frame>,
     home: Cell<*const Home>,
+    /// The plain thread's id in the registry; 0 until somebody asks.
+    thread_id: Cell<u64>,
+    /// How many coroutines of this thread are suspended in mid-unwind.
+    unwinding: Cell<usize>,
     /// For code on the plain thread.
     interrupts: Interrupts,
 }
@@ -25,6 +30,8 @@ thread_local! {
         Local {
             frame: Cell::new(std::ptr::null()),
             home: Cell::new(std::ptr::null()),
+            thread_id: Cell::new(0),
+            unwinding: Cell::new(0),
             interrupts: Interrupts::new(),
         }
     };
@@ -51,6 +58,41 @@ pub(super) fn set_frame(frame: *const Frame) {
 #[inline(always)]
 pub(crate) fn leave() {
     set_frame(std::ptr::null());
+}
+
+/// The id of the calling thread or coroutine, as the registry shows it.
+#[inline(always)]
+pub(crate) fn carrier_id() -> u64 {
+    LOCAL.with(|local| {
+        // SAFETY: as in `frame`.
+        match unsafe { local.frame.get().as_ref() } {
+            Some(frame) => frame.id.get(),
+            None if local.thread_id.get() != 0 => local.thread_id.get(),
+            None => first_id(local),
+        }
+    })
+}
+
+#[cold]
+fn first_id(local: &Local) -> u64 {
+    local.thread_id.set(thread::current().entry.id.get());
+    local.thread_id.get()
+}
+
+/// Runs `suspend` for a coroutine that unwinds, so that its neighbours can tell that it is
+/// not they who do.
+#[cold]
+pub(super) fn suspended_in_unwind(suspend: impl FnOnce()) {
+    LOCAL.with(|local| {
+        local.unwinding.set(local.unwinding.get() + 1);
+        suspend();
+        local.unwinding.set(local.unwinding.get() - 1);
+    });
+}
+
+/// Whether a coroutine of this thread is suspended in mid-unwind.
+pub(super) fn is_neighbour_unwinding() -> bool {
+    LOCAL.with(|local| local.unwinding.get() > 0)
 }
 
 #[inline(always)]

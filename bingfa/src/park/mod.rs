@@ -1,13 +1,16 @@
 //! The one way to wait: current carrier, the switch, wake-ups, deadlines.
 //!
 //! A wait writes what it wants into its carrier's control block and switches to
-//! the worker, which acts on it; nothing here calls upwards. Three parts are
+//! the worker, which acts on it; nothing here calls upwards. Four parts are
 //! protocols between threads, each in a file of its own with a `loom` model: the
-//! wake word, the inbox and the completion.
+//! wake word, the inbox, the completion and the parking lot, where locks queue waiters.
 
 pub(crate) mod atomic;
+pub(crate) mod carrier;
 pub(crate) mod completion;
 pub(crate) mod inbox;
+#[allow(dead_code, reason = "used in full by what comes next")]
+pub(crate) mod lot;
 pub(crate) mod word;
 
 #[cfg(not(loom))]
@@ -56,5 +59,9 @@ pub(crate) mod timers;
 #[cfg(not(loom))]
 pub(crate) mod wait;
 
+#[cfg(loom)]
+pub(crate) mod model;
+#[cfg(loom)]
+pub(crate) use model as wait;
 #[cfg(all(test, loom))]
 mod models;

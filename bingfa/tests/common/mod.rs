@@ -7,6 +7,7 @@
     reason = "a module of tests, used in parts"
 )]
 
+pub mod crew;
 pub mod usage;
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};

@@ -1,0 +1,19 @@
+//! Who calls: the id of the running thread or coroutine, as the registry shows it, and
+//! the word of an exclusive lock, which is its owner's id above some flag bits.
+
+#[cfg(not(loom))]
+pub(crate) use super::local::carrier_id as id;
+#[cfg(loom)]
+pub(crate) use super::model::id;
+
+/// How many bits of a lock's word are flags.
+pub(crate) const FLAG_BITS: u32 = 3;
+
+/// The owner of a lock that was taken by an async task, or whose guard may wander
+/// between carriers: somebody, but nobody knows who.
+pub(crate) const ANONYMOUS: u64 = u64::MAX >> FLAG_BITS;
+
+/// The owner that a lock's word names, if it is known.
+pub(crate) fn owner(word: u64) -> Option<u64> {
+    Some(word >> FLAG_BITS).filter(|owner| ![0, ANONYMOUS].contains(owner))
+}

@@ -1,0 +1,40 @@
+//! Twins of [`std::sync`]'s locks, for threads, coroutines and async tasks in any mix.
+//!
+//! Names, signatures and poisoning are std's: replace `std::sync` by `bingfa::sync`. A wait
+//! suspends only its caller: a coroutine gives its worker to others, a plain thread sleeps
+//! in the kernel after a short spin, and an async task, which calls the form that ends in
+//! `_async`, gives its executor the thread back. One lock may serve all of them at once.
+//!
+//! Beyond std there are forms with a time limit (`_timeout`, `_deadline`) and owned guards
+//! (`lock_arc`).
+//!
+//! # Ending early
+//! A coroutine that is cancelled while it waits, or a wait inside [`time::timeout`](crate::time::timeout)
+//! that takes too long, unwinds without the lock. One that holds locks while it unwinds
+//! releases them, and does *not* poison them: a cancel is an early return, like `?`. Only a
+//! panic poisons. (While two coroutines of one thread unwind at the same time, one of them
+//! suspended in a destructor, a panic of the other cannot be told apart and does not poison.)
+//!
+//! # Async tasks
+//! Dropping a future that waits leaves the queue, and passes on what it was given but has
+//! not seen. A future that is *forgotten* ([`std::mem::forget`]) while it waits keeps its
+//! place in the queue, so the lock may never be free again.
+
+#[cfg(not(loom))]
+mod mutex;
+#[cfg(not(loom))]
+mod poison;
+#[allow(dead_code, reason = "used in full by what comes next")]
+mod raw_mutex;
+
+#[cfg(all(test, loom))]
+mod models;
+
+#[cfg(not(loom))]
+pub use self::{
+    mutex::{ArcMutexGuard, Mutex, MutexGuard},
+    poison::{LockResult, PoisonError, TryLockError, TryLockResult},
+};
+#[cfg(not(loom))]
+#[doc(no_inline)]
+pub use std::sync::{Arc, Weak, atomic};
