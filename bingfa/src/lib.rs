@@ -72,6 +72,7 @@
 //! - [`coroutine`], [`thread`]: spawn, join, scope, names, snapshots of all that exist.
 //! - [`net`], [`os`], [`io`]: twins of std's sockets; waiting for any descriptor; standard
 //!   input.
+//! - [`process`]: functions in processes of their own, and std's commands.
 //! - [`time`]: timeouts and intervals.
 //! - [`Runtime`]: how many workers, which run-queue [`Policy`], which [`IoBackend`];
 //!   [`runtime_info`] says what was chosen and why. Most programs need none of it.
@@ -79,6 +80,7 @@
 //! # Features
 //!
 //! - `macros` (default): [`#[bingfa::main]`](macro@main) and [`#[bingfa::test]`](macro@test).
+//! - `process` (default): [`process`].
 
 #![deny(unsafe_code)]
 
@@ -91,6 +93,8 @@ pub mod net;
 #[cfg(not(loom))]
 pub mod os;
 mod park;
+#[cfg(all(feature = "process", not(loom)))]
+pub mod process;
 #[cfg(not(loom))]
 mod reactor;
 #[cfg(not(loom))]

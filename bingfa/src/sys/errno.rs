@@ -1,8 +1,8 @@
 //! Error numbers, so that callers of raw results need not name `libc`.
 
 pub(crate) use libc::{
-    EAGAIN, EBADF, EBADR, EBUSY, ECANCELED, EEXIST, EINTR, EINVAL, ENOENT, ENOMEM, ENOSYS, EPERM,
-    ETIME,
+    EAGAIN, EBADF, EBADR, EBUSY, ECANCELED, EEXIST, EINTR, EINVAL, EMFILE, ENOENT, ENOMEM, ENOSYS,
+    EPERM, ETIME,
 };
 
 /// The calling thread's `errno`.

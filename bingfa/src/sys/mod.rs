@@ -1,5 +1,7 @@
 //! Raw operating-system calls; the only home of `libc`, `rustix` and `io-uring`.
 
+#[cfg(all(feature = "process", not(loom)))]
+pub(crate) mod attributes;
 #[cfg(not(loom))]
 pub(crate) mod epoll;
 pub(crate) mod errno;
@@ -10,8 +12,16 @@ pub(crate) mod fd;
 #[cfg(not(loom))]
 pub(crate) mod fork;
 pub(crate) mod futex;
+#[cfg(all(feature = "process", not(loom)))]
+pub(crate) mod image;
+#[cfg(all(feature = "process", not(loom)))]
+pub(crate) mod launch;
 #[cfg(not(loom))]
 pub(crate) mod mem;
+#[cfg(all(feature = "process", not(loom)))]
+pub(crate) mod pass;
+#[cfg(all(feature = "process", not(loom)))]
+pub(crate) mod pidfd;
 #[cfg(not(loom))]
 pub(crate) mod signal;
 #[cfg(not(loom))]

@@ -1,0 +1,60 @@
+//! Processes: functions that run in processes of their own.
+//!
+//! [`spawn`] is to a process what [`thread::spawn`](crate::thread::spawn) is to a thread: it
+//! runs a function and gives its result back. The child shares no memory with its parent, so
+//! its crash is an error at [`join`](JoinHandle::join), and it can be killed.
+//!
+//! ```
+//! use bingfa::process;
+//!
+//! let children: Vec<_> = (1..=4u64)
+//!     .map(|n| process::spawn(n, |n: u64| (1..=n).product::<u64>()))
+//!     .collect();
+//! let products: Vec<u64> = children.into_iter().map(|c| c.join().unwrap()).collect();
+//! assert_eq!(products, [1, 2, 6, 24]);
+//! ```
+//!
+//! # How a child begins
+//!
+//! A child is this very program, started anew or copied from a *zygote*: a child of one thread
+//! that was started anew once and waits before `main`. Nothing is copied from the running
+//! parent, whose threads and locks a `fork` would tear apart. Nothing has to be called in
+//! `main` for it to work, also in tests, examples and doctests; [`init`] says when to do so all
+//! the same.
+//!
+//! # How it ends
+//!
+//! A child that ends is reaped at once, whether anybody joins it or not. At normal exit the
+//! process waits for its children; [daemons](Builder::daemon) are killed when it ends, even if
+//! it is killed itself.
+
+mod child;
+mod error;
+mod handle;
+mod identity;
+mod keeper;
+mod record;
+mod spawn;
+mod wire;
+mod zygote;
+
+pub use child::init;
+pub use error::JoinError;
+pub use handle::{JoinHandle, Process, active_children, current, parent};
+pub use spawn::{Builder, spawn};
+
+pub use std::process::{ExitCode, ExitStatus, Termination, abort, exit, id};
+
+/// How a child is made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum StartMethod {
+    /// A copy of the zygote, which takes a quarter of the time. The first such child starts
+    /// the zygote. Where it cannot work (another C library than glibc, other threads before
+    /// `main`), the child is made by `Exec`.
+    #[default]
+    #[doc(alias = "forkserver")]
+    Zygote,
+    /// A new image of the program.
+    #[doc(alias = "spawn")]
+    Exec,
+}
