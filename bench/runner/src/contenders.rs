@@ -1,6 +1,7 @@
 //! Finds and builds the contenders' programs, so that a measurement never runs an old one.
 
 use crate::plan::{Bench, Program, program};
+use crate::system::output;
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;
 use std::ffi::OsString;
@@ -13,6 +14,7 @@ pub(crate) struct Programs {
     /// The program and its first arguments.
     commands: BTreeMap<Program, Vec<OsString>>,
     missing: BTreeMap<&'static str, String>,
+    versions: Vec<(&'static str, String)>,
 }
 
 impl Programs {
@@ -29,13 +31,23 @@ impl Programs {
         command.args(&words[1..]);
         Ok(command)
     }
+
+    /// The versions of what is not Rust.
+    pub(crate) fn versions(&self) -> Vec<(&'static str, String)> {
+        self.versions.clone()
+    }
+}
+
+/// The directory `bench/`.
+pub(crate) fn bench_directory() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("the runner lies in bench/")
 }
 
 /// Builds what `benches` need into the directory that this program lies in.
 pub(crate) fn build(benches: &[Bench]) -> Result<Programs, String> {
-    let bench = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .expect("the runner lies in bench/");
+    let bench = bench_directory();
     let own = env::current_exe().map_err(|error| format!("where is this program? {error}"))?;
     let out = own.parent().expect("a program lies in a directory");
     let wanted: BTreeSet<&str> = benches.iter().flat_map(Bench::contenders).collect();
@@ -55,8 +67,9 @@ pub(crate) fn build(benches: &[Bench]) -> Result<Programs, String> {
     }
     if wants(Program::Go) {
         match go(bench, out)? {
-            Some(path) => {
+            Some((path, version)) => {
                 programs.commands.insert(Program::Go, vec![path.into()]);
+                programs.versions.push(("go", version));
             }
             None => programs.leave_out("go", "no Go here; bench/setup.sh gets it"),
         }
@@ -84,20 +97,27 @@ impl Programs {
         };
         let words = vec![python.clone().into(), bench.join("python/main.py").into()];
         self.commands.insert(Program::Python, words);
+        let name = python.display().to_string();
+        self.versions
+            .push(("python", output(&name, &["--version"])));
         for (contender, module) in [
             ("python", "asyncio"),
             ("futures", "concurrent.futures"),
             ("uvloop", "uvloop"),
             ("gevent", "gevent"),
         ] {
-            let mut probe = Command::new(&python);
-            probe.args(["-c", &format!("import {module}")]);
-            if wanted.contains(contender) && !runs_well(probe) {
-                let python = python.display();
-                self.leave_out(
+            if !wanted.contains(contender) {
+                continue;
+            }
+            let probe =
+                format!("import {module} as m; print(getattr(m, '__version__', 'built in'))");
+            match output(&name, &["-c", &probe]) {
+                version if version == "unknown" => self.leave_out(
                     contender,
-                    format!("{python} cannot import {module}; bench/setup.sh gets it"),
-                );
+                    format!("{name} cannot import {module}; bench/setup.sh gets it"),
+                ),
+                version if version == "built in" => {}
+                version => self.versions.push((contender, version)),
             }
         }
     }
@@ -120,7 +140,7 @@ fn cargo(bench: &Path, out: &Path, package: &str) -> Result<(), String> {
 }
 
 /// Builds the Go contender, if there is a Go to build it with.
-fn go(bench: &Path, out: &Path) -> Result<Option<PathBuf>, String> {
+fn go(bench: &Path, out: &Path) -> Result<Option<(PathBuf, String)>, String> {
     let own = bench.join(".venv/bin/go");
     // A path is made absolute: the build runs in another directory.
     let tool: PathBuf = match env::var_os("BINGFA_BENCH_GO").map(std::path::absolute) {
@@ -128,9 +148,8 @@ fn go(bench: &Path, out: &Path) -> Result<Option<PathBuf>, String> {
         None if own.exists() => own,
         None => "go".into(),
     };
-    let mut probe = Command::new(&tool);
-    probe.arg("version");
-    if !runs_well(probe) {
+    let version = output(&tool.display().to_string(), &["version"]);
+    if version == "unknown" {
         return Ok(None);
     }
     eprintln!("bench: building go-peer");
@@ -143,12 +162,7 @@ fn go(bench: &Path, out: &Path) -> Result<Option<PathBuf>, String> {
         .arg(&program)
         .arg(".");
     succeed(command, "building go-peer")?;
-    Ok(Some(program))
-}
-
-fn runs_well(mut command: Command) -> bool {
-    let status = command.stdout(Stdio::null()).stderr(Stdio::null()).status();
-    status.is_ok_and(|status| status.success())
+    Ok(Some((program, version)))
 }
 
 fn succeed(mut command: Command, what: &str) -> Result<(), String> {

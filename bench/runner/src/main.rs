@@ -9,11 +9,15 @@ mod load;
 mod measure;
 mod options;
 mod plan;
+mod progress;
 mod report;
 mod stats;
+mod system;
 
 use options::{Command, Options};
+use progress::Progress;
 use std::process::ExitCode;
+use system::System;
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -48,15 +52,39 @@ fn run(options: &Options) -> Result<bool, String> {
         bench.keep(options)?;
     }
     let programs = contenders::build(&chosen)?;
-    let mut well = true;
+    let system = System::look(&programs);
+    let mut progress = Progress::new(chosen.len());
+    let mut all = Vec::new();
     for bench in &chosen {
-        let measured = measure::run(bench, &programs);
-        well &= !measured.bingfa_failed;
+        let measured = measure::run(bench, &programs, &mut progress);
         if options.json {
+            for note in &measured.notes {
+                eprintln!("bench: {}: {note}", measured.name);
+            }
             print!("{}", report::json(&measured));
         } else {
             print!("{}", report::table(&measured));
         }
+        all.push(measured);
+        // After each of them: what has been measured is not lost if the rest is interrupted.
+        if let Some(directory) = &options.out {
+            report::write(directory, &all, &system, &command_line())?;
+        }
     }
-    Ok(well)
+    if let Some(directory) = &options.out {
+        eprintln!(
+            "bench: the report is {}",
+            directory.join("index.html").display()
+        );
+    }
+    Ok(!all.iter().any(|measured| measured.bingfa_failed))
+}
+
+/// The command that repeats this run.
+fn command_line() -> String {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    format!(
+        "cargo run --release --manifest-path bench/Cargo.toml -- {}",
+        words.join(" ")
+    )
 }

@@ -3,19 +3,25 @@
 use crate::contenders::Programs;
 use crate::execute::{self, Figures};
 use crate::plan::{Bench, Better, Cell, Curve, Group, Metric, Role, role};
-use crate::stats::{exponent, median, shuffle};
-use std::collections::BTreeMap;
+use crate::progress::Progress;
+use crate::stats::{Summary, exponent, shuffle};
 use std::time::{Duration, Instant};
 
 /// Above this many cores of load by other processes a run is spoken of.
 const LOUD: f64 = 0.25;
+/// A ratio whose quartiles lie further apart than this, as a part of it, is spoken of.
+const UNSTEADY: f64 = 0.15;
 
 /// The figures of a bench.
 #[derive(Debug)]
 pub(crate) struct Measured {
     pub(crate) name: &'static str,
     pub(crate) about: &'static str,
+    pub(crate) fair: &'static str,
     pub(crate) rounds: usize,
+    pub(crate) seconds: f64,
+    /// Cores used by other processes, over the runs. `None`: nothing has run.
+    pub(crate) outside_load: Option<Summary>,
     pub(crate) rows: Vec<Row>,
     pub(crate) growth: Vec<Growth>,
     pub(crate) notes: Vec<String>,
@@ -25,13 +31,26 @@ pub(crate) struct Measured {
 /// One metric of one cell.
 #[derive(Debug)]
 pub(crate) struct Row {
+    /// Rows of one group were measured interleaved.
+    pub(crate) group: usize,
     pub(crate) cell: String,
     pub(crate) metric: Metric,
-    /// Medians, in the order of the plan.
-    pub(crate) values: Vec<(&'static str, f64)>,
+    /// In the order of the plan.
+    pub(crate) values: Vec<Value>,
     pub(crate) best_peer: Option<&'static str>,
-    /// How many times better bingfa is than the best peer: the median of the ratios of single rounds.
-    pub(crate) ratio: Option<f64>,
+    /// How many times better bingfa is than the best peer: over the ratios of single rounds.
+    pub(crate) ratio: Option<Summary>,
+}
+
+/// What a contender has reached.
+#[derive(Debug)]
+pub(crate) struct Value {
+    pub(crate) name: &'static str,
+    /// Which run of the group it was: a run may appear in several cells.
+    pub(crate) run: usize,
+    pub(crate) summary: Summary,
+    /// A figure per round; `None` where the contender failed.
+    pub(crate) rounds: Vec<Option<f64>>,
 }
 
 /// How a metric grows with a number, per contender.
@@ -51,28 +70,30 @@ pub(crate) struct Line {
     pub(crate) exponent: Option<f64>,
 }
 
-/// Runs all rounds of `bench`.
-pub(crate) fn run(bench: &Bench, programs: &Programs) -> Measured {
-    let mut measured = Measured {
-        name: bench.name,
-        about: bench.about,
-        rounds: 0,
-        rows: Vec::new(),
-        growth: Vec::new(),
-        notes: Vec::new(),
-        bingfa_failed: false,
-    };
-    let mut results: Vec<Vec<Vec<Option<Figures>>>> = bench
+impl Row {
+    pub(crate) fn value(&self, name: &str) -> Option<&Value> {
+        self.values.iter().find(|value| value.name == name)
+    }
+}
+
+/// The figures of each run of a group, by round.
+type Results = Vec<Vec<Option<Figures>>>;
+
+/// Runs the rounds of `bench`, as many as its time allows.
+pub(crate) fn run(bench: &Bench, programs: &Programs, progress: &mut Progress) -> Measured {
+    let mut session = Session::default();
+    let mut results: Vec<Results> = bench
         .groups
         .iter()
         .map(|group| vec![Vec::new(); group.runs.len()])
         .collect();
-    let mut progress = Progress::new(bench);
+    progress.begin(bench);
 
     let start = Instant::now();
     let mut longest = Duration::ZERO;
-    while measured.rounds < bench.rounds.most
-        && (measured.rounds == 0 || start.elapsed() + longest <= bench.rounds.budget)
+    let mut rounds = 0;
+    while rounds < bench.rounds.most
+        && (rounds == 0 || start.elapsed() + longest <= bench.rounds.budget)
     {
         let begin = Instant::now();
         let mut order: Vec<usize> = (0..bench.groups.len()).collect();
@@ -82,102 +103,132 @@ pub(crate) fn run(bench: &Bench, programs: &Programs) -> Measured {
             let mut runs = group.needed();
             shuffle(&mut runs);
             for run in runs {
-                let figures = progress.run(group, run, programs);
-                measured.bingfa_failed |= figures.is_none() && group.runs[run].is_bingfa();
+                let figures = session.run(group, run, programs, progress);
                 results[index][run].push(figures);
             }
         }
-        measured.rounds += 1;
+        rounds += 1;
         longest = longest.max(begin.elapsed());
     }
+    progress.end();
 
-    for (group, results) in bench.groups.iter().zip(&results) {
-        for cell in &group.cells {
-            measured.rows.extend(
-                cell.metrics
-                    .iter()
-                    .map(|&metric| row(cell, metric, results))
-                    .filter(|row| !row.values.is_empty()),
-            );
-            for note in cell.notes.iter().filter(|note| {
-                cell.entries
-                    .iter()
-                    .any(|(name, _)| note.split(':').next() == Some(name))
-            }) {
-                if !measured.notes.iter().any(|known| known == note) {
-                    measured.notes.push(note.to_string());
-                }
+    let rows = rows(bench, &results);
+    let growth = bench
+        .curves
+        .iter()
+        .map(|curve| growth(curve, &rows))
+        .filter(|growth| !growth.lines.is_empty())
+        .collect();
+    let mut notes = plan_notes(bench);
+    notes.extend(rows.iter().filter_map(suspicion));
+    notes.extend(unsteady(&rows, rounds));
+    notes.extend(session.notes());
+    if rounds < bench.rounds.most {
+        notes.push(format!(
+            "{rounds} of {} rounds: there was no time for more",
+            bench.rounds.most
+        ));
+    }
+    Measured {
+        name: bench.name,
+        about: bench.about,
+        fair: bench.fair,
+        rounds,
+        seconds: start.elapsed().as_secs_f64(),
+        outside_load: Summary::of(session.outside_loads.iter().map(|(load, _)| *load)),
+        rows,
+        growth,
+        notes,
+        bingfa_failed: session.bingfa_failed,
+    }
+}
+
+/// The notes of the plan that speak of a contender that takes part, each once.
+fn plan_notes(bench: &Bench) -> Vec<String> {
+    let mut notes: Vec<String> = Vec::new();
+    for cell in bench.groups.iter().flat_map(|group| &group.cells) {
+        for note in &cell.notes {
+            let about = note.split(':').next().unwrap_or_default();
+            let takes_part = cell.entries.iter().any(|(name, _)| *name == about);
+            if takes_part && !notes.iter().any(|known| known == note) {
+                notes.push(note.to_string());
             }
         }
     }
-    measured.growth = bench
-        .curves
-        .iter()
-        .map(|curve| growth(curve, &measured.rows))
-        .filter(|growth| !growth.lines.is_empty())
-        .collect();
-    let suspicions = measured.rows.iter().filter_map(suspicion);
-    measured.notes.extend(suspicions.collect::<Vec<_>>());
-    measured.notes.extend(progress.notes());
-    measured
+    notes
 }
 
-fn row(cell: &Cell, metric: Metric, results: &[Vec<Option<Figures>>]) -> Row {
-    let by_round = |run: usize| -> Vec<Option<f64>> {
-        results[run]
-            .iter()
-            .map(|figures| figures.as_ref()?.get(metric.field).copied())
-            .collect()
-    };
-    let rounds: BTreeMap<&str, Vec<Option<f64>>> = cell
-        .entries
-        .iter()
-        .map(|&(name, run)| (name, by_round(run)))
-        .collect();
-    let middle = |name: &str| median(rounds[name].iter().flatten().copied());
-    let values: Vec<_> = cell
-        .entries
-        .iter()
-        .map(|&(name, _)| (name, middle(name)))
-        .filter(|(_, value)| !value.is_nan())
-        .collect();
+fn rows(bench: &Bench, results: &[Results]) -> Vec<Row> {
+    let groups = bench.groups.iter().zip(results).enumerate();
+    groups
+        .flat_map(|(index, (group, results))| {
+            group.cells.iter().flat_map(move |cell| {
+                cell.metrics
+                    .iter()
+                    .map(move |&metric| row(index, cell, metric, results))
+            })
+        })
+        .filter(|row| !row.values.is_empty())
+        .collect()
+}
 
-    let Some(better) = metric.better else {
-        return Row {
-            cell: cell.name.clone(),
-            metric,
-            values,
-            best_peer: None,
-            ratio: None,
-        };
-    };
-    let peers = values.iter().filter(|(name, _)| role(name) == Role::Peer);
-    let best_peer = match better {
-        Better::Higher => peers.max_by(|a, b| a.1.total_cmp(&b.1)),
-        Better::Lower => peers.min_by(|a, b| a.1.total_cmp(&b.1)),
-    };
-    let best_peer = best_peer.map(|&(name, _)| name);
-    let ratio = best_peer
-        .filter(|_| values.iter().any(|(name, _)| role(name) == Role::Subject))
-        .map(|peer| {
-            let pairs = rounds["bingfa"]
+fn row(group: usize, cell: &Cell, metric: Metric, results: &Results) -> Row {
+    let values: Vec<Value> = cell
+        .entries
+        .iter()
+        .filter_map(|&(name, run)| {
+            let rounds: Vec<Option<f64>> = results[run]
                 .iter()
-                .zip(&rounds[peer])
-                .filter_map(|(bingfa, peer)| Some(((*bingfa)?, (*peer)?)));
-            median(pairs.map(|(bingfa, peer)| {
-                if better == Better::Higher {
-                    bingfa / peer
-                } else {
-                    peer / bingfa
-                }
-            }))
-        });
-    Row {
+                .map(|figures| figures.as_ref()?.get(metric.field).copied())
+                .collect();
+            let summary = Summary::of(rounds.iter().flatten().copied())?;
+            Some(Value {
+                name,
+                run,
+                summary,
+                rounds,
+            })
+        })
+        .collect();
+    let mut row = Row {
+        group,
         cell: cell.name.clone(),
         metric,
         values,
-        best_peer,
-        ratio: ratio.filter(|ratio| !ratio.is_nan()),
+        best_peer: None,
+        ratio: None,
+    };
+    if let Some(better) = metric.better {
+        compare(&mut row, better);
+    }
+    row
+}
+
+/// Finds the best peer and bingfa's ratio to it.
+fn compare(row: &mut Row, better: Better) {
+    let peers = row
+        .values
+        .iter()
+        .filter(|value| role(value.name) == Role::Peer);
+    let order = |a: &&Value, b: &&Value| a.summary.median.total_cmp(&b.summary.median);
+    let best = match better {
+        Better::Higher => peers.max_by(order),
+        Better::Lower => peers.min_by(order),
+    };
+    row.best_peer = best.map(|value| value.name);
+    let subject = row
+        .values
+        .iter()
+        .find(|value| role(value.name) == Role::Subject);
+    if let (Some(best), Some(subject)) = (best, subject) {
+        let pairs = subject.rounds.iter().zip(&best.rounds);
+        let ratios = pairs
+            .filter_map(|(bingfa, peer)| Some(((*bingfa)?, (*peer)?)))
+            .map(|(bingfa, peer)| match better {
+                Better::Higher => bingfa / peer,
+                Better::Lower => peer / bingfa,
+            });
+        row.ratio = Summary::of(ratios);
     }
 }
 
@@ -187,12 +238,12 @@ fn growth(curve: &Curve, rows: &[Row]) -> Growth {
         let row = rows
             .iter()
             .find(|row| row.cell == *cell && row.metric.name == curve.metric);
-        for &(name, value) in row.iter().flat_map(|row| &row.values) {
-            let point = (*x, value);
-            match lines.iter_mut().find(|line| line.name == name) {
+        for value in row.iter().flat_map(|row| &row.values) {
+            let point = (*x, value.summary.median);
+            match lines.iter_mut().find(|line| line.name == value.name) {
                 Some(line) => line.points.push(point),
                 None => lines.push(Line {
-                    name,
+                    name: value.name,
                     points: vec![point],
                     exponent: None,
                 }),
@@ -212,64 +263,87 @@ fn growth(curve: &Curve, rows: &[Row]) -> Growth {
 /// Which contenders' figures in this row's cell are to be doubted, and why.
 fn suspicion(row: &Row) -> Option<String> {
     let (limit, why) = row.metric.suspect?;
-    let above = row.values.iter().filter(|(_, value)| *value > limit);
-    let names: Vec<_> = above.map(|&(name, _)| name).collect();
+    let above = row
+        .values
+        .iter()
+        .filter(|value| value.summary.median > limit);
+    let names: Vec<_> = above.map(|value| value.name).collect();
     (!names.is_empty()).then(|| format!("{} ({}): {why}", row.cell, names.join(", ")))
 }
 
-/// Says on standard error what runs, and remembers what went wrong.
-struct Progress {
-    bench: &'static str,
-    total: usize,
-    done: usize,
-    start: Instant,
-    failures: BTreeMap<&'static str, String>,
-    loud: Vec<(f64, &'static str)>,
+/// Ratios that another run may well find different, and how far they went.
+fn unsteady(rows: &[Row], rounds: usize) -> Option<String> {
+    if rounds < 3 {
+        return Some(format!(
+            "{rounds} round{}: too few to know the spread; ratios may differ by more than 15 % in another run",
+            if rounds == 1 { "" } else { "s" }
+        ));
+    }
+    let list: Vec<String> = rows
+        .iter()
+        .filter_map(|row| {
+            let ratio = row.ratio?;
+            let wide = (ratio.high - ratio.low) / ratio.median > UNSTEADY;
+            wide.then(|| {
+                format!(
+                    "{} {} {:.2} to {:.2}",
+                    row.cell, row.metric.name, ratio.low, ratio.high
+                )
+            })
+        })
+        .collect();
+    (!list.is_empty()).then(|| {
+        format!(
+            "ratios whose middle half varied by more than 15 % between rounds, so that another run may differ as much: {}",
+            list.join("; ")
+        )
+    })
 }
 
-impl Progress {
-    fn new(bench: &Bench) -> Self {
-        let per_round: usize = bench.groups.iter().map(|group| group.needed().len()).sum();
-        Self {
-            bench: bench.name,
-            total: per_round * bench.rounds.most,
-            done: 0,
-            start: Instant::now(),
-            failures: BTreeMap::new(),
-            loud: Vec::new(),
-        }
-    }
+/// What has happened during the runs.
+#[derive(Default)]
+struct Session {
+    failures: Vec<(&'static str, String)>,
+    outside_loads: Vec<(f64, &'static str)>,
+    bingfa_failed: bool,
+}
 
-    fn run(&mut self, group: &Group, index: usize, programs: &Programs) -> Option<Figures> {
+impl Session {
+    fn run(
+        &mut self,
+        group: &Group,
+        index: usize,
+        programs: &Programs,
+        progress: &Progress,
+    ) -> Option<Figures> {
         let run = &group.runs[index];
-        self.done += 1;
         let command = match programs.command(run.contender) {
             Ok(command) => command,
             Err(why) => {
-                self.failures
-                    .entry(run.contender)
-                    .or_insert(format!("left out: {why}"));
+                progress.step("", "");
+                self.remember(run.contender, format!("left out: {why}"));
                 return None;
             }
         };
-        let what = format!("{} {} {}", self.bench, run.contender, run.args.join(" "));
-        let seconds = self.start.elapsed().as_secs();
-        eprintln!("[{}/{} {seconds} s] {what}", self.done, self.total);
+        progress.step(run.contender, &run.args.join(" "));
         match execute::once(run, command) {
             Ok(outcome) => {
-                if outcome.outside_load > LOUD {
-                    eprintln!("    other processes used {:.2} cores", outcome.outside_load);
-                    self.loud.push((outcome.outside_load, run.contender));
-                }
+                self.outside_loads
+                    .push((outcome.outside_load, run.contender));
                 Some(outcome.figures)
             }
             Err(error) => {
-                eprintln!("    failed: {error}");
-                self.failures
-                    .entry(run.contender)
-                    .or_insert(format!("failed at least once: {error}"));
+                progress.say(&format!("{} failed: {error}", run.contender));
+                self.remember(run.contender, format!("failed at least once: {error}"));
+                self.bingfa_failed |= run.is_bingfa();
                 None
             }
+        }
+    }
+
+    fn remember(&mut self, contender: &'static str, what: String) {
+        if !self.failures.iter().any(|(known, _)| *known == contender) {
+            self.failures.push((contender, what));
         }
     }
 
@@ -279,13 +353,132 @@ impl Progress {
             .iter()
             .map(|(name, why)| format!("{name}: {why}"))
             .collect();
-        if let Some((load, name)) = self.loud.iter().max_by(|a, b| a.0.total_cmp(&b.0)) {
+        let loud = self.outside_loads.iter().filter(|(load, _)| *load > LOUD);
+        if let Some((load, name)) = loud.clone().max_by(|a, b| a.0.total_cmp(&b.0)) {
             notes.push(format!(
-                "{} of {} runs had more than {LOUD} cores of load by other processes (at most {load:.2}, during {name})",
-                self.loud.len(),
-                self.done
+                "{} of {} runs had more than {LOUD} cores of load by other processes (at most {load:.2}, during {name}): do not believe their figures",
+                loud.count(),
+                self.outside_loads.len()
             ));
         }
         notes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::Run;
+
+    /// A group in which contender `i` has the figures of `rounds[i]`.
+    fn cell_of(metric: Metric, contenders: &[(&'static str, &[f64])]) -> Row {
+        let runs: Vec<Run> = contenders
+            .iter()
+            .map(|(name, _)| Run::new(name, "test", &[]))
+            .collect();
+        let results: Results = contenders
+            .iter()
+            .map(|(_, rounds)| {
+                let figures = |&value: &f64| Figures::from([(metric.field.to_string(), value)]);
+                // NaN stands for a failed run.
+                rounds
+                    .iter()
+                    .map(|value| (!value.is_nan()).then(|| figures(value)))
+                    .collect()
+            })
+            .collect();
+        row(0, &Cell::of_all("cell", &runs, &[metric]), metric, &results)
+    }
+
+    #[test]
+    fn ratios_are_those_of_pairs_and_not_of_medians() {
+        let row = cell_of(
+            Metric::lower("ns"),
+            &[
+                ("bingfa", &[10.0, 20.0, 30.0]),
+                ("may", &[40.0, 20.0, 90.0]),
+            ],
+        );
+        // 4, 1 and 3; the ratio of the medians would be 2.
+        assert_eq!(row.ratio.unwrap().median, 3.0);
+        assert_eq!(row.best_peer, Some("may"));
+    }
+
+    #[test]
+    fn a_failed_round_spoils_its_pair_only() {
+        let row = cell_of(
+            Metric::higher("rate"),
+            &[
+                ("bingfa", &[10.0, f64::NAN, 30.0]),
+                ("go", &[5.0, 1.0, 15.0]),
+            ],
+        );
+        assert_eq!(row.ratio.unwrap().median, 2.0);
+        assert_eq!(row.value("bingfa").unwrap().rounds[1], None);
+    }
+
+    #[test]
+    fn floors_and_variants_are_no_peers() {
+        let row = cell_of(
+            Metric::lower("ns"),
+            &[
+                ("bingfa", &[10.0]),
+                ("bingfa-fifo", &[1.0]),
+                ("corosensei", &[2.0]),
+                ("may", &[30.0]),
+                ("go", &[40.0]),
+            ],
+        );
+        assert_eq!(row.best_peer, Some("may"));
+        assert_eq!(row.ratio.unwrap().median, 3.0);
+    }
+
+    #[test]
+    fn without_bingfa_there_is_no_ratio() {
+        let row = cell_of(Metric::lower("ns"), &[("may", &[3.0]), ("go", &[4.0])]);
+        assert_eq!(row.best_peer, Some("may"));
+        assert!(row.ratio.is_none());
+    }
+
+    #[test]
+    fn a_wide_ratio_is_spoken_of_and_a_steady_one_is_not() {
+        let wide = cell_of(
+            Metric::lower("ns"),
+            &[
+                ("bingfa", &[10.0, 10.0, 10.0]),
+                ("may", &[10.0, 20.0, 40.0]),
+            ],
+        );
+        let steady = cell_of(
+            Metric::lower("ns"),
+            &[
+                ("bingfa", &[10.0, 10.0, 10.0]),
+                ("may", &[20.0, 20.5, 21.0]),
+            ],
+        );
+        assert!(unsteady(&[steady], 3).is_none());
+        assert!(unsteady(&[wide], 3).unwrap().contains("cell ns"));
+    }
+
+    #[test]
+    fn growth_joins_the_cells_of_a_curve() {
+        let mut rows = Vec::new();
+        for x in [1.0, 10.0, 100.0] {
+            let mut row = cell_of(Metric::lower("cost"), &[("bingfa", &[x * x]), ("go", &[x])]);
+            row.cell = format!("n={x}");
+            rows.push(row);
+        }
+        let curve = Curve {
+            axis: "n",
+            metric: "cost",
+            points: [1.0, 10.0, 100.0].map(|x| (x, format!("n={x}"))).into(),
+        };
+        let growth = growth(&curve, &rows);
+        let exponents: Vec<_> = growth
+            .lines
+            .iter()
+            .map(|line| (line.name, line.exponent.unwrap().round()))
+            .collect();
+        assert_eq!(exponents, [("bingfa", 2.0), ("go", 1.0)]);
     }
 }

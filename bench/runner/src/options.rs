@@ -2,6 +2,7 @@
 
 use crate::benches;
 use crate::plan::Rounds;
+use std::path::PathBuf;
 use std::time::Duration;
 
 pub(crate) const USAGE: &str = "\
@@ -10,6 +11,7 @@ usage: cargo run --release --manifest-path bench/Cargo.toml -- NAME... | all [op
 
   --json             one JSON object per cell and metric on standard output, nothing else
   --quick            few and short runs: within a minute per name, for a first look
+  --out DIR          also writes DIR/index.html (a report with a chart per name), DIR/NAME.svg, DIR/results.json
   --rounds N         how often each contender runs
   --peers a,b,c      only these peers (bingfa and floors always run)
   --cell SUBSTRING   only cells whose name contains this
@@ -32,6 +34,7 @@ pub(crate) struct Options {
     pub(crate) names: Vec<String>,
     pub(crate) json: bool,
     pub(crate) quick: bool,
+    pub(crate) out: Option<PathBuf>,
     pub(crate) rounds: Option<usize>,
     pub(crate) peers: Option<Vec<String>>,
     pub(crate) cell: Option<String>,
@@ -60,6 +63,7 @@ impl Options {
                 "--json" => options.json = true,
                 "--quick" => options.quick = true,
                 "--without-bingfa" => options.without_bingfa = true,
+                "--out" => options.out = Some(value()?.into()),
                 "--cell" => options.cell = Some(value()?),
                 "--peers" => {
                     options.peers = Some(value()?.split(',').map(str::to_string).collect())
@@ -110,5 +114,42 @@ impl Options {
                 (None, false) => budget,
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Command, String> {
+        let words: Vec<String> = line.split_whitespace().map(str::to_string).collect();
+        Options::parse(&words)
+    }
+
+    #[test]
+    fn all_means_every_name() {
+        let Ok(Command::Run(options)) = parse("all --quick --out report") else {
+            panic!("not understood");
+        };
+        assert_eq!(options.names.len(), benches::names().count());
+        assert!(options.quick);
+        assert_eq!(options.out, Some(PathBuf::from("report")));
+    }
+
+    #[test]
+    fn what_is_not_known_is_named() {
+        assert!(parse("swich").unwrap_err().contains("swich"));
+        assert!(parse("switch --rounds 0").is_err());
+        assert!(parse("switch --out").unwrap_err().contains("--out"));
+        assert!(parse("--quick").unwrap_err().contains("which bench"));
+    }
+
+    #[test]
+    fn rounds_that_were_asked_for_have_no_budget() {
+        let Ok(Command::Run(options)) = parse("switch --rounds 40 --quick") else {
+            panic!("not understood");
+        };
+        let rounds = options.rounds(7, 1);
+        assert_eq!((rounds.most, rounds.budget), (40, Duration::MAX));
     }
 }

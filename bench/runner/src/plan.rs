@@ -108,7 +108,7 @@ pub(crate) enum Better {
 }
 
 /// What a contender is to the comparison.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Role {
     /// `bingfa` itself: the ratio is about it.
     Subject,

@@ -1,14 +1,37 @@
-//! Medians, percentiles and a shuffle.
+//! Medians, quartiles, percentiles, exponents and a shuffle.
 
-/// The median; NaN of nothing.
-pub(crate) fn median(values: impl IntoIterator<Item = f64>) -> f64 {
-    let mut values: Vec<f64> = values.into_iter().collect();
-    values.sort_by(f64::total_cmp);
-    match (values.len(), values.len() / 2) {
-        (0, _) => f64::NAN,
-        (count, middle) if count % 2 == 1 => values[middle],
-        (_, middle) => (values[middle - 1] + values[middle]) / 2.0,
+/// The middle of some values, and the range of their middle half.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Summary {
+    pub(crate) median: f64,
+    /// The first and the third quartile.
+    pub(crate) low: f64,
+    pub(crate) high: f64,
+    pub(crate) most: f64,
+}
+
+impl Summary {
+    /// `None` of nothing; values that are no numbers are left out.
+    pub(crate) fn of(values: impl IntoIterator<Item = f64>) -> Option<Self> {
+        let mut values: Vec<f64> = values.into_iter().filter(|value| !value.is_nan()).collect();
+        values.sort_by(f64::total_cmp);
+        Some(Self {
+            median: quantile(&values, 0.5)?,
+            low: quantile(&values, 0.25)?,
+            high: quantile(&values, 0.75)?,
+            most: *values.last()?,
+        })
     }
+}
+
+/// The value at `fraction` of the sorted values, between neighbours if it falls between them.
+fn quantile(sorted: &[f64], fraction: f64) -> Option<f64> {
+    let position = sorted.len().checked_sub(1)? as f64 * fraction;
+    let (below, above) = (
+        sorted[position.floor() as usize],
+        sorted[position.ceil() as usize],
+    );
+    Some(below + (above - below) * position.fract())
 }
 
 /// The value below which `fraction` of the sorted values lie; NaN of nothing.
@@ -53,10 +76,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn median_of_odd_even_and_no_values() {
-        assert_eq!(median([3.0, 1.0, 2.0]), 2.0);
-        assert_eq!(median([4.0, 1.0, 2.0, 3.0]), 2.5);
-        assert!(median([]).is_nan());
+    fn median_and_quartiles_of_odd_even_and_no_values() {
+        let of =
+            |values: &[f64]| Summary::of(values.iter().copied()).map(|s| (s.low, s.median, s.high));
+        assert_eq!(of(&[3.0, 1.0, 2.0]), Some((1.5, 2.0, 2.5)));
+        assert_eq!(of(&[4.0, 1.0, 2.0, 3.0]), Some((1.75, 2.5, 3.25)));
+        assert_eq!(of(&[7.0, f64::NAN]), Some((7.0, 7.0, 7.0)));
+        assert_eq!(of(&[]), None);
     }
 
     #[test]

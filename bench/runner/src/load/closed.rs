@@ -76,6 +76,11 @@ pub(super) fn run(args: &Args) -> io::Result<Figures> {
     let (start, server_before, own_before) =
         since.ok_or_else(|| io::Error::other("the server has stalled during the warm-up"))?;
     let seconds = start.elapsed().as_secs_f64();
+    if latencies.is_empty() {
+        return Err(io::Error::other(
+            "not one answer within the time that counts",
+        ));
+    }
     let answers = latencies.len() as f64;
     let starved = connections
         .iter()
