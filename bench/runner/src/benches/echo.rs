@@ -4,7 +4,7 @@ use crate::options::Options;
 use crate::plan::{Bench, Cell, Curve, Group, Load, Metric, Run};
 use std::time::Duration;
 
-const PEERS: [&str; 8] = [
+const PEERS: [&str; 11] = [
     "tokio",
     "tokio-current",
     "may",
@@ -12,6 +12,9 @@ const PEERS: [&str; 8] = [
     "monoio",
     "go",
     "std",
+    "python",
+    "uvloop",
+    "gevent",
     "epoll-loop",
 ];
 
@@ -73,7 +76,12 @@ fn group(connections: usize, quick: bool) -> Group {
         let args: Vec<_> = [vec![conns.clone()], args.to_vec()].concat();
         Run::new(name, "echo", &args).under(load.clone())
     };
-    let able = |name: &&str| *name != "std" || connections <= MOST_THREADS;
+    let able = |name: &&str| match *name {
+        "std" => connections <= MOST_THREADS,
+        // A first look has no time for all of them everywhere.
+        "python" | "uvloop" | "gevent" => !quick || connections == 64,
+        _ => true,
+    };
     let mut runs: Vec<_> = PEERS
         .into_iter()
         .filter(able)
@@ -102,7 +110,7 @@ fn group(connections: usize, quick: bool) -> Group {
             name,
             metrics: METRICS.to_vec(),
             entries,
-            notes: Vec::new(),
+            notes: vec!["python: asyncio; it and uvloop serve by a Protocol, which is faster than their streams"],
         });
     }
     Group { runs, cells }

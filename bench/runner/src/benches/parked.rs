@@ -11,7 +11,7 @@ const SIZES: [(usize, &str); 4] = [
     (1_000_000, "parked=1M"),
 ];
 
-const CONTENDERS: [&str; 7] = [
+const CONTENDERS: [&str; 10] = [
     "bingfa",
     "smol",
     "tokio",
@@ -19,6 +19,9 @@ const CONTENDERS: [&str; 7] = [
     "go",
     "may",
     "std",
+    "python",
+    "uvloop",
+    "gevent",
 ];
 
 pub(crate) fn bench(options: &Options) -> Bench {
@@ -44,6 +47,7 @@ fn group(tasks: usize, name: &str) -> Group {
         |name: &&'static str| Run::new(name, "parked", &[format!("tasks={tasks}")]).on_both_cores();
     let able = |name: &&&str| match **name {
         "may" | "std" => tasks <= 10_000,
+        "python" | "uvloop" | "gevent" => tasks <= 100_000,
         _ => true,
     };
     let runs: Vec<_> = CONTENDERS.iter().filter(able).map(run).collect();
@@ -53,6 +57,7 @@ fn group(tasks: usize, name: &str) -> Group {
     ];
     let mut cell = Cell::of_all(name, &runs, &metrics);
     cell.notes = vec![
+        "python: asyncio; the three in Python up to 100,000, for lack of time",
         "may: no more than about 30,000; each stack takes two mappings, and vm.max_map_count is 65,530 by default",
         "std: no more than some 10,000 threads; the 20 to 30 KB that the kernel keeps for each are not in its RSS",
     ];

@@ -16,7 +16,11 @@ pub(crate) fn bench(options: &Options) -> Bench {
 
 /// 10,000 alive at a time, one million in all.
 fn waves() -> Group {
-    let total = |name: &str| if name == "std" { 50_000 } else { 1_000_000 };
+    let total = |name: &str| match name {
+        "std" => 50_000,
+        "python" | "uvloop" | "gevent" => 50_000,
+        _ => 1_000_000,
+    };
     let names = [
         "bingfa",
         "go",
@@ -25,6 +29,9 @@ fn waves() -> Group {
         "tokio-current",
         "may",
         "std",
+        "python",
+        "uvloop",
+        "gevent",
     ];
     let run = |name: &&'static str| {
         Run::new(name, "spawn", &[format!("total={}", total(name))]).on_both_cores()
@@ -33,6 +40,7 @@ fn waves() -> Group {
     let mut cell = Cell::of_all("alive=10k", &runs, &[Metric::lower("ns_per_task")]);
     cell.notes = vec![
         "std: 50,000 threads in all, for lack of time",
+        "python: asyncio; the three in Python have one thread, and 50,000 tasks in all",
         "may: its pool is set to 20,000 stacks; with its default of 1,000 it is four times slower",
         "tokio-current: has one thread only",
     ];

@@ -3,13 +3,16 @@
 use crate::options::Options;
 use crate::plan::{Bench, Cell, Group, Metric, Run};
 
-const CONTENDERS: [&str; 7] = [
+const CONTENDERS: [&str; 10] = [
     "bingfa",
     "may",
     "go",
     "tokio",
     "tokio-current",
     "smol",
+    "python",
+    "uvloop",
+    "gevent",
     "corosensei",
 ];
 
@@ -21,11 +24,12 @@ pub(crate) fn bench(options: &Options) -> Bench {
             .iter()
             .map(|name| Run::new(name, "switch", &args))
             .collect();
-        let cell = Cell::of_all(
+        let mut cell = Cell::of_all(
             format!("tasks={tasks}"),
             &runs,
             &[Metric::lower("ns_per_switch")],
         );
+        cell.notes = vec!["python: asyncio"];
         Group {
             runs,
             cells: vec![cell],
