@@ -466,8 +466,10 @@ fn work(
     worker.run_until(&|| shared.is_stopping());
     let refused = worker.shut_down(shared.config.shutdown_timeout);
     if refused == 0 {
-        worker.retire(before);
+        // What is left takes as long as a million stacks take to unmap, and is no coroutine's
+        // fault: the join waits for it.
         shared.running.fetch_sub(1, SeqCst);
+        worker.retire(before);
     } else {
         name_survivors(&worker);
         shared.left_behind.fetch_or(1 << index, SeqCst);

@@ -24,7 +24,7 @@ use super::shells::Shells;
 use super::watchdog;
 use crate::park::cancel;
 use crate::park::frame::{self, Frame, Request};
-use crate::park::home::Home;
+use crate::park::home::{Home, Target};
 use crate::park::local;
 use crate::park::task::{Discard, TaskRef};
 use crate::reactor::{self, Driver, Op};
@@ -437,19 +437,41 @@ impl Worker {
         self.settle();
     }
 
+    /// Ends waits that have lasted long enough. Thousands may be due at once, and each has
+    /// memory to itself: they are taken in batches, so that it is on its way when it is
+    /// used, and not more than run while it is still in the caches; the rest comes next time.
     fn fire_timers(&self, now: Instant) {
-        while let Some(target) = self.home.timers(|timers| timers.pop_due(now)) {
-            let block = super::alive(&target.frame);
-            match target.scope {
-                None => {
-                    block.timed_out.set(true);
-                    self.disturb(target.frame);
+        for _ in 0..16 {
+            let mut due: [Option<Target>; 16] = [None; 16];
+            self.home.timers(|timers| {
+                for place in &mut due {
+                    *place = timers.pop_due(now);
+                    let Some(target) = place else { break };
+                    frame::prefetch_block(target.frame);
                 }
-                Some(scope) => {
-                    // SAFETY: a scope disarms its timer before it goes.
-                    unsafe { cancel::expire(block, scope) };
-                    self.interrupt(block.task_ref());
+            });
+            for (i, target) in due.iter().enumerate() {
+                let Some(target) = target else { return };
+                if let Some(Some(next)) = due.get(i + 2) {
+                    frame::prefetch_stack(super::alive(&next.frame));
                 }
+                self.fire(*target);
+            }
+        }
+    }
+
+    fn fire(&self, target: Target) {
+        let block = super::alive(&target.frame);
+        match target.scope {
+            None => {
+                block.timed_out.set(true);
+                self.disturb(target.frame);
+            }
+            Some(scope) => {
+                // SAFETY: a scope disarms its timer before it goes, and no coroutine has run
+                // since this was taken out.
+                unsafe { cancel::expire(block, scope) };
+                self.interrupt(block.task_ref());
             }
         }
     }
