@@ -112,6 +112,7 @@ pub(crate) fn expand(arguments: TokenStream, item: &TokenStream) -> Result<Token
     Ok(quote! {
         #visibility fn main() #output {
             #function
+            ::bingfa::__private::process_init();
             ::bingfa::__private::run_main(::bingfa::Runtime::builder() #calls, main)
         }
     })

@@ -128,5 +128,11 @@ pub use bingfa_macros::{main, test};
 #[doc(hidden)]
 #[cfg(not(loom))]
 pub mod __private {
+    #[cfg(feature = "process")]
+    pub use crate::process::init as process_init;
     pub use crate::sched::entry::{run_main, test_on_coroutine, test_on_thread};
+
+    /// There are no children to be.
+    #[cfg(not(feature = "process"))]
+    pub const fn process_init() {}
 }

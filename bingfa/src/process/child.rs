@@ -211,6 +211,9 @@ fn become_it(orders: Orders) -> Result<(), String> {
         // It may be gone by now, or in another session.
         let _ = attributes::join_process_group(orders.group);
     }
+    if orders.no_new_privileges {
+        attributes::renounce_new_privileges();
+    }
     attributes::set_title(&orders.name);
     if attributes::affinity().is_ok_and(|own| own != orders.affinity) {
         attributes::set_affinity(&orders.affinity)

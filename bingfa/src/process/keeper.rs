@@ -101,6 +101,16 @@ pub(super) fn exec(order: Order) -> io::Result<Made> {
         .map_err(|_| io::Error::other("bingfa: the keeper thread has panicked"))?
 }
 
+/// The mode of `seccomp(2)` that new images will have.
+pub(super) fn seccomp() -> io::Result<i32> {
+    let keeper = keeper()?;
+    let status = std::fs::read_to_string(format!("/proc/self/task/{}/status", keeper.tid))?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("Seccomp:"));
+    Ok(line.and_then(|mode| mode.trim().parse().ok()).unwrap_or(0))
+}
+
 /// From now on the keeper looks after this child.
 pub(super) fn watch(record: &Arc<Record>) -> io::Result<()> {
     let keeper = keeper()?;

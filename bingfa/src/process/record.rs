@@ -146,6 +146,15 @@ impl Record {
         Ok(())
     }
 
+    /// Ends a child that the keeper cannot look after, and waits until it is gone.
+    pub(super) fn end(&self) {
+        if let State::Running(running) = &*self.state() {
+            let _ = pidfd::send_signal(running.pidfd.as_fd(), pidfd::SIGKILL);
+            pidfd::wait(running.pidfd.as_fd());
+        }
+        self.refresh();
+    }
+
     /// Whether it runs; asked of the kernel.
     pub(super) fn is_alive(&self) -> bool {
         self.refresh()

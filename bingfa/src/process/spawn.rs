@@ -17,7 +17,7 @@ use super::wire::{self, Orders};
 use super::zygote::{CopyError, Zygote};
 use super::{JoinHandle, StartMethod, identity, keeper};
 use crate::sched::{blocking, exit};
-use crate::sys::attributes::{self, Cpus};
+use crate::sys::attributes::{self, Cpus, Privileges};
 use crate::sys::image::Image;
 use crate::sys::launch::Made;
 use crate::sys::{fd, pass, pidfd};
@@ -255,6 +255,7 @@ impl Builder {
             parent: std::process::id() as i32,
             parent_name: identity.name.clone(),
             group: attributes::process_group(),
+            no_new_privileges: attributes::no_new_privileges(),
             environment: None,
             directory: self.directory.map(|d| d.into_os_string().into_vec()),
             affinity,
@@ -266,6 +267,7 @@ impl Builder {
             method: self.method,
             environment: environment(self.environment)?,
             limits: self.limits,
+            privileges: attributes::privileges(),
             standard: std::array::from_fn(|number| {
                 let number = number as RawFd;
                 fd::is_open(number).then_some(Standard::Own(number))
@@ -322,6 +324,7 @@ struct Plan {
     method: StartMethod,
     environment: Vec<(OsString, OsString)>,
     limits: Vec<(u32, (u64, u64))>,
+    privileges: Privileges,
     standard: [Option<Standard>; 3],
 }
 
@@ -358,8 +361,16 @@ fn nursery() -> MutexGuard<'static, Nursery> {
 /// Makes the child, on a plain thread.
 fn start(plan: Plan) -> io::Result<Arc<Record>> {
     let mut nursery = nursery();
+    if plan.privileges.seccomp != 0 && keeper::seccomp()? != plan.privileges.seccomp {
+        return Err(io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            "bingfa: this thread's system calls are filtered (seccomp), the keeper thread's are \
+             not, and a child must not have more rights than its spawner; filter all threads \
+             (SECCOMP_FILTER_FLAG_TSYNC), or before the first spawn",
+        ));
+    }
     if plan.method == StartMethod::Zygote {
-        prepare(&mut nursery)?;
+        prepare(&mut nursery, &plan.privileges)?;
     }
     let Plan {
         mut orders,
@@ -367,6 +378,7 @@ fn start(plan: Plan) -> io::Result<Arc<Record>> {
         method,
         environment,
         limits,
+        privileges,
         standard,
     } = plan;
     let method = match (&*nursery, method) {
@@ -398,7 +410,7 @@ fn start(plan: Plan) -> io::Result<Arc<Record>> {
     link.transfer(); // what fits is there before the child looks
     let standard = standard.each_ref().map(|s| s.as_ref().map(Standard::raw));
     let made = match method {
-        StartMethod::Zygote => copy(&mut nursery, standard, &theirs)?,
+        StartMethod::Zygote => copy(&mut nursery, &privileges, standard, &theirs)?,
         StartMethod::Exec => exec(&environment, standard, theirs)?,
     };
     let keep_alive = (!orders.daemon).then(exit::keep_alive);
@@ -412,16 +424,16 @@ fn start(plan: Plan) -> io::Result<Arc<Record>> {
     );
     let record = Arc::new(record);
     if let Err(error) = keeper::watch(&record) {
-        let _ = record.signal(pidfd::SIGKILL);
+        record.end();
         return Err(error);
     }
     Ok(record)
 }
 
 /// Makes sure that there is a zygote, unless there cannot be one.
-fn prepare(nursery: &mut Nursery) -> io::Result<()> {
+fn prepare(nursery: &mut Nursery, privileges: &Privileges) -> io::Result<()> {
     if let Nursery::Zygote(zygote) = nursery
-        && !zygote.is_up_to_date()
+        && !zygote.is_fit_for(privileges)
     {
         // Privileges were given up, or taken: nobody may have those of before.
         if let Nursery::Zygote(zygote) = std::mem::replace(nursery, Nursery::Empty) {
@@ -444,7 +456,7 @@ fn prepare(nursery: &mut Nursery) -> io::Result<()> {
         ],
         share_directories: true,
     })?;
-    *nursery = match Zygote::new(made, ours, environment) {
+    *nursery = match Zygote::new(made, ours, environment, privileges.clone()) {
         Ok(zygote) => Nursery::Zygote(Box::new(zygote)),
         Err(error) if error.kind() == io::ErrorKind::Unsupported => Nursery::Impossible,
         Err(error) => return Err(error),
@@ -453,7 +465,12 @@ fn prepare(nursery: &mut Nursery) -> io::Result<()> {
 }
 
 /// Has the zygote copy itself; one that has died is replaced.
-fn copy(nursery: &mut Nursery, standard: [Option<RawFd>; 3], job: &OwnedFd) -> io::Result<Made> {
+fn copy(
+    nursery: &mut Nursery,
+    privileges: &Privileges,
+    standard: [Option<RawFd>; 3],
+    job: &OwnedFd,
+) -> io::Result<Made> {
     for _ in 0..2 {
         let Nursery::Zygote(zygote) = &*nursery else {
             break;
@@ -474,7 +491,7 @@ fn copy(nursery: &mut Nursery, standard: [Option<RawFd>; 3], job: &OwnedFd) -> i
                 pidfd: pidfd::open(pid)?,
             });
         }
-        prepare(nursery)?;
+        prepare(nursery, privileges)?;
     }
     Err(io::Error::other(
         "bingfa: the zygote was killed twice while it made this process",

@@ -27,6 +27,8 @@ pub(super) struct Orders {
     pub(super) parent: i32,
     pub(super) parent_name: String,
     pub(super) group: i32,
+    /// Renounce new privileges.
+    pub(super) no_new_privileges: bool,
     /// All variables; `None`: those that it was started with.
     pub(super) environment: Option<Vec<(Vec<u8>, Vec<u8>)>>,
     pub(super) directory: Option<Vec<u8>>,
@@ -223,6 +225,7 @@ mod tests {
             parent: 4,
             parent_name: "p".into(),
             group: 5,
+            no_new_privileges: true,
             environment: Some(vec![(b"A".to_vec(), b"B".to_vec())]),
             directory: None,
             affinity: [6; 16],

@@ -18,7 +18,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use super::child;
 use crate::sys::attributes::{self, Limits, Privileges};
 use crate::sys::launch::{self, Copied, Copier, Made};
-use crate::sys::{errno, pass, pidfd, socket};
+use crate::sys::{errno, pass, pidfd};
 
 /// A running zygote, as its parent sees it.
 #[derive(Debug)]
@@ -49,6 +49,7 @@ impl Zygote {
         process: Made,
         control: OwnedFd,
         environment: Vec<(OsString, OsString)>,
+        privileges: Privileges,
     ) -> io::Result<Zygote> {
         let mut answer = [0; 256];
         let (len, _) = pass::receive(control.as_fd(), &mut answer)?;
@@ -70,7 +71,7 @@ impl Zygote {
             process,
             environment,
             limits: attributes::limits(),
-            privileges: attributes::privileges(),
+            privileges,
         })
     }
 
@@ -78,9 +79,9 @@ impl Zygote {
         self.process.pid
     }
 
-    /// Whether copies would be allowed to do what this process may, no more and no less.
-    pub(super) fn is_up_to_date(&self) -> bool {
-        attributes::privileges() == self.privileges
+    /// Whether copies would be allowed to do what a spawner may, no more and no less.
+    pub(super) fn is_fit_for(&self, privileges: &Privileges) -> bool {
+        *privileges == self.privileges
     }
 
     /// Makes a copy that will find its job on `job`.
@@ -97,11 +98,14 @@ impl Zygote {
                 fds.push(fd);
             }
         }
+        // A place for the pidfd, so that a full table is an error now, when there is no child.
+        let place = self.control.try_clone().map_err(CopyError::Refused)?;
         match pass::send(self.control.as_fd(), &[open], &fds) {
             Ok(()) => {}
             Err(error) if is_death(&error) => return Err(CopyError::Died),
             Err(error) => return Err(CopyError::Refused(error)),
         }
+        drop(place);
         let mut answer = [0; 4];
         let (len, mut fds) = match pass::receive(self.control.as_fd(), &mut answer) {
             Ok(answer) => answer,
@@ -112,19 +116,27 @@ impl Zygote {
         match (len, fds.pop()) {
             (4, Some(pidfd)) => Ok(Made { pid, pidfd }),
             (4, None) if pid < 0 => Err(CopyError::Refused(io::Error::from_raw_os_error(-pid))),
-            // Our table of descriptors is full: the pidfd was lost on the way, the child is
-            // there and nobody has reaped it.
-            (4, None) => pidfd::open(pid)
-                .map(|pidfd| Made { pid, pidfd })
-                .map_err(CopyError::Refused),
+            // Another thread has taken the place, and the pidfd was lost on the way.
+            (4, None) => match pidfd::open(pid) {
+                Ok(pidfd) => Ok(Made { pid, pidfd }),
+                Err(error) => {
+                    pidfd::kill_unseen(pid);
+                    Err(CopyError::Refused(error))
+                }
+            },
             _ => Err(CopyError::Died),
         }
     }
 
     /// Ends it and waits until it is gone, so that it makes no more copies.
     pub(super) fn end(self) {
-        let _ = pidfd::send_signal(self.process.pidfd.as_fd(), pidfd::SIGKILL);
-        wait_for_end(&self.process);
+        let Zygote {
+            control, process, ..
+        } = self;
+        // One that has more rights than we now have cannot be killed, but sees this.
+        drop(control);
+        let _ = pidfd::send_signal(process.pidfd.as_fd(), pidfd::SIGKILL);
+        wait_for_end(&process);
     }
 }
 
@@ -136,9 +148,8 @@ fn is_death(error: &io::Error) -> bool {
 }
 
 fn wait_for_end(process: &Made) {
-    while pidfd::reap(process.pidfd.as_fd()) == pidfd::Reaped::NotYet {
-        socket::poll(process.pidfd.as_raw_fd(), socket::POLLIN, -1);
-    }
+    pidfd::wait(process.pidfd.as_fd());
+    pidfd::reap(process.pidfd.as_fd());
 }
 
 /// The zygote's own life.

@@ -53,14 +53,15 @@ pub(crate) fn set_affinity(cpus: &Cpus) -> io::Result<()> {
     check(unsafe { libc::sched_setaffinity(0, mem::size_of_val(cpus), cpus.as_ptr().cast()) })
 }
 
-/// What this process may do: its users, groups and what it has renounced for good.
+/// What a thread may do: its users and groups, which libc keeps the same for all threads, and
+/// whether system calls are filtered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Privileges {
     users: [u32; 3],
     groups: [u32; 3],
     supplementary: Vec<u32>,
-    no_new_privileges: i32,
-    seccomp: i32,
+    /// The mode of `seccomp(2)`, 0 for none.
+    pub(crate) seccomp: i32,
 }
 
 /// The privileges of the calling thread.
@@ -78,10 +79,21 @@ pub(crate) fn privileges() -> Privileges {
             users: u,
             groups: g,
             supplementary,
-            no_new_privileges: libc::prctl(libc::PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0),
             seccomp: libc::prctl(libc::PR_GET_SECCOMP, 0, 0, 0, 0),
         }
     }
+}
+
+/// Whether the calling thread has renounced new privileges for good (`PR_SET_NO_NEW_PRIVS`).
+pub(crate) fn no_new_privileges() -> bool {
+    // SAFETY: takes no pointers.
+    unsafe { libc::prctl(libc::PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1 }
+}
+
+/// Has the calling thread, and those that it will make, renounce new privileges.
+pub(crate) fn renounce_new_privileges() {
+    // SAFETY: takes no pointers. It cannot fail (`prctl(2)`).
+    unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
 }
 
 /// Whether the kernel has raised the privileges of this program when it started it

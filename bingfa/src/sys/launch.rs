@@ -18,7 +18,7 @@
 
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 
 use super::errno;
@@ -104,10 +104,8 @@ pub(crate) fn exec(what: &Exec<'_>) -> io::Result<Made> {
     // SAFETY: as written by the child, which shares our memory and has ended that by now.
     let error = unsafe { (&raw const plan.error).read_volatile() };
     if error != 0 {
-        // It is on its way out, unless it is reaped by others.
-        while super::pidfd::reap(std::os::fd::AsFd::as_fd(&pidfd)) == super::pidfd::Reaped::NotYet {
-            super::socket::poll(pidfd.as_raw_fd(), super::socket::POLLIN, -1);
-        }
+        super::pidfd::wait(pidfd.as_fd());
+        super::pidfd::reap(pidfd.as_fd());
         return Err(io::Error::from_raw_os_error(error));
     }
     Ok(Made { pid, pidfd })

@@ -43,7 +43,7 @@ pub(crate) fn send_signal(process: BorrowedFd<'_>, signal: i32) -> io::Result<()
 
 /// Whether the process has ended, reaped or not.
 pub(crate) fn has_ended(process: BorrowedFd<'_>) -> bool {
-    socket::poll(process.as_raw_fd(), socket::POLLIN, 0) != 0
+    socket::poll(process.as_raw_fd(), socket::POLLIN, 0) > 0
 }
 
 /// How a child ended.
@@ -90,6 +90,24 @@ pub(crate) fn reap(child: BorrowedFd<'_>) -> Reaped {
             _ if has_ended(child) => return Reaped::ByOthers,
             _ => return Reaped::NotYet,
         }
+    }
+}
+
+/// Ends the child `pid`, which nobody has reaped, and reaps it: for want of a descriptor.
+pub(crate) fn kill_unseen(pid: i32) {
+    // SAFETY: take no pointers, or null. The number is the child's until it is reaped.
+    unsafe {
+        libc::kill(pid, libc::SIGKILL);
+        while libc::waitpid(pid, std::ptr::null_mut(), libc::__WALL) < 0
+            && errno::last() == errno::EINTR
+        {}
+    }
+}
+
+/// Waits until the process has ended, without reaping it.
+pub(crate) fn wait(process: BorrowedFd<'_>) {
+    while !has_ended(process) {
+        socket::poll(process.as_raw_fd(), socket::POLLIN, -1);
     }
 }
 
