@@ -5,6 +5,7 @@
 
 mod echo;
 mod fair;
+mod guard;
 mod parked;
 mod spawn;
 mod switch;
@@ -20,6 +21,7 @@ fn main() {
     match args.bench.as_str() {
         "echo" => echo::run(&args),
         "fair" => fair::run(&args),
+        "guard" => guard::run(&args),
         "parked" => parked::run(&args),
         "spawn" => spawn::run(&args),
         "switch" => switch::run(&args),

@@ -48,8 +48,7 @@ pub(crate) fn bench_directory() -> &'static Path {
 /// Builds what `benches` need into the directory that this program lies in.
 pub(crate) fn build(benches: &[Bench]) -> Result<Programs, String> {
     let bench = bench_directory();
-    let own = env::current_exe().map_err(|error| format!("where is this program? {error}"))?;
-    let out = own.parent().expect("a program lies in a directory");
+    let out = &out_directory()?;
     let wanted: BTreeSet<&str> = benches.iter().flat_map(Bench::contenders).collect();
     let wants = |which| wanted.iter().any(|name| program(name) == which);
 
@@ -78,6 +77,22 @@ pub(crate) fn build(benches: &[Bench]) -> Result<Programs, String> {
         programs.find_python(bench, &wanted);
     }
     Ok(programs)
+}
+
+/// Builds bingfa's contender alone.
+pub(crate) fn build_bingfa() -> Result<PathBuf, String> {
+    let out = out_directory()?;
+    cargo(bench_directory(), &out, "contender-bingfa")?;
+    Ok(out.join("contender-bingfa"))
+}
+
+/// Where this program lies.
+fn out_directory() -> Result<PathBuf, String> {
+    let own = env::current_exe().map_err(|error| format!("where is this program? {error}"))?;
+    Ok(own
+        .parent()
+        .expect("a program lies in a directory")
+        .to_path_buf())
 }
 
 impl Programs {

@@ -5,6 +5,7 @@
 mod benches;
 mod contenders;
 mod execute;
+mod guard;
 mod load;
 mod measure;
 mod options;
@@ -24,22 +25,29 @@ fn main() -> ExitCode {
     if words.first().is_some_and(|word| word == load::SUBCOMMAND) {
         return load::main();
     }
+    if words.first().is_some_and(|word| word == guard::SUBCOMMAND) {
+        return exit(guard::main(&words[1..]));
+    }
     match Options::parse(&words) {
         Ok(Command::List(options)) => {
             print!("{}", report::list(&benches::chosen(&options)));
             ExitCode::SUCCESS
         }
-        Ok(Command::Run(options)) => match run(&options) {
-            Ok(true) => ExitCode::SUCCESS,
-            Ok(false) => ExitCode::FAILURE,
-            Err(error) => {
-                eprintln!("bench: {error}");
-                ExitCode::FAILURE
-            }
-        },
+        Ok(Command::Run(options)) => exit(run(&options)),
         Err(error) => {
             eprintln!("bench: {error}\n{}", options::USAGE);
             ExitCode::from(2)
+        }
+    }
+}
+
+fn exit(well: Result<bool, String>) -> ExitCode {
+    match well {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("bench: {error}");
+            ExitCode::FAILURE
         }
     }
 }

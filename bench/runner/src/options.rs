@@ -8,6 +8,9 @@ use std::time::Duration;
 pub(crate) const USAGE: &str = "\
 usage: cargo run --release --manifest-path bench/Cargo.toml -- NAME... | all [options]
        cargo run --release --manifest-path bench/Cargo.toml -- list [NAME...]
+       cargo run --release --manifest-path bench/Cargo.toml -- guard [--write]
+
+  guard              counts instructions of single operations and compares them with bench/guard.json
 
   --json             one JSON object per cell and metric on standard output, nothing else
   --quick            few and short runs: within a minute per name, for a first look

@@ -7,7 +7,7 @@ mod svg;
 mod table;
 
 pub(crate) use json::lines as json;
-pub(crate) use table::{list, table};
+pub(crate) use table::{aligned, list, table};
 
 use crate::measure::Measured;
 use crate::system::System;

@@ -104,7 +104,7 @@ pub(crate) fn list(benches: &[Bench]) -> String {
 }
 
 /// Columns as wide as their widest word: the first `left` of them and the last aligned to the left, figures to the right.
-fn aligned(lines: &[Vec<String>], left: usize) -> String {
+pub(crate) fn aligned(lines: &[Vec<String>], left: usize) -> String {
     let columns = lines.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| {
         lines
