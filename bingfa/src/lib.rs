@@ -73,6 +73,7 @@
 //! - [`net`], [`os`], [`io`]: twins of std's sockets; waiting for any descriptor; standard
 //!   input.
 //! - [`process`]: functions in processes of their own, and std's commands.
+//! - [`queue`]: queues between carriers of every kind, and [`select!`].
 //! - [`time`]: timeouts and intervals.
 //! - [`Runtime`]: how many workers, which run-queue [`Policy`], which [`IoBackend`];
 //!   [`runtime_info`] says what was chosen and why. Most programs need none of it.
@@ -96,6 +97,8 @@ mod park;
 #[cfg(all(feature = "process", not(loom)))]
 pub mod process;
 #[cfg(not(loom))]
+pub mod queue;
+#[cfg(not(loom))]
 mod reactor;
 #[cfg(not(loom))]
 mod registry;
@@ -103,7 +106,7 @@ mod registry;
 mod sched;
 #[cfg(not(loom))]
 mod stack;
-#[cfg_attr(loom, allow(unreachable_pub, dead_code))]
+#[cfg_attr(loom, allow(unreachable_pub, dead_code, unused_imports))]
 pub mod sync;
 mod sys;
 #[cfg(not(loom))]

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::park::local;
 use crate::park::packet::wait_done;
+use crate::park::select::{Selectable, Ticket};
 use crate::park::task::TaskRef;
 use crate::park::wait::Unparker;
 use crate::registry::State;
@@ -215,6 +216,22 @@ impl<T> Future for JoinHandle<T> {
         } else {
             Poll::Pending
         }
+    }
+}
+
+/// As an arm of a select: the coroutine has ended, so that `join` does not wait.
+impl<T> Selectable for JoinHandle<T> {
+    fn attempt(&mut self) -> bool {
+        self.is_finished()
+    }
+
+    fn enlist(&mut self, ticket: &Ticket<'_>) -> bool {
+        self.0.completion().watch(ticket.unparker.clone())
+    }
+
+    fn delist(&mut self) -> bool {
+        self.0.completion().unwatch();
+        false // the next attempt sees it
     }
 }
 

@@ -11,6 +11,7 @@ pub(crate) mod completion;
 pub(crate) mod inbox;
 #[allow(dead_code, reason = "used in full by what comes next")]
 pub(crate) mod lot;
+pub(crate) mod select;
 pub(crate) mod word;
 
 #[cfg(not(loom))]

@@ -20,6 +20,7 @@
 //! not seen. A future that is *forgotten* ([`std::mem::forget`]) while it waits keeps its
 //! place in the queue, so the lock may never be free again.
 
+pub(crate) mod exchange;
 #[cfg(not(loom))]
 mod mutex;
 #[cfg(not(loom))]

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::launch::Handle;
 use crate::park::local;
+use crate::park::select::{Selectable, Ticket};
 use crate::park::wait::Unparker;
 use crate::registry::Entry;
 
@@ -205,5 +206,21 @@ impl<T> Future for JoinHandle<T> {
     /// If polled again after it was ready.
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         self.0.poll(context)
+    }
+}
+
+/// As an arm of a select: the thread's closure has ended, so that `join` hardly waits.
+impl<T> Selectable for JoinHandle<T> {
+    fn attempt(&mut self) -> bool {
+        self.is_finished()
+    }
+
+    fn enlist(&mut self, ticket: &Ticket<'_>) -> bool {
+        self.0.completion().watch(ticket.unparker.clone())
+    }
+
+    fn delist(&mut self) -> bool {
+        self.0.completion().unwatch();
+        false // the next attempt sees it
     }
 }

@@ -18,6 +18,7 @@ use std::time::Instant;
 
 use super::Thread;
 use super::scope::ScopeData;
+use crate::park::completion::Completion;
 use crate::park::local;
 use crate::park::packet::{Packet, wait_done};
 use crate::park::thread::{Listed, ThreadRecord, adopt, retire};
@@ -156,6 +157,10 @@ impl<T> Handle<T> {
 
     pub(super) fn thread(&self) -> &Thread {
         &self.thread
+    }
+
+    pub(super) fn completion(&self) -> &Completion<Unparker> {
+        &self.packet().completion
     }
 
     pub(super) fn is_finished(&self) -> bool {

@@ -1,0 +1,127 @@
+//! The short lock of an exchange: held for a few instructions, never across a wait.
+//!
+//! Whoever waits for it keeps its thread: it spins, then lets other threads run, and after
+//! a while sleeps, so that a holder that the kernel has put aside gets to run. On a
+//! contended exchange that last step is also what makes it fast: the others then run on
+//! undisturbed, with everything in their cache.
+//!
+//! # Invariants
+//! 1. `state` is touched only between a successful exchange of `word` to `LOCKED` and the
+//!    store that opens it again.
+//!
+//! # Memory ordering
+//! The Acquire of the exchange pairs with the Release of the opening store: what one holder
+//! wrote is visible to the next. No other pair is relied upon.
+
+#![allow(unsafe_code)]
+#![cfg_attr(
+    loom,
+    allow(dead_code, reason = "the models use loom's lock in its place")
+)]
+
+use crate::park::atomic::{
+    AtomicU32,
+    Ordering::{Acquire, Relaxed, Release},
+    UnsafeCell,
+};
+
+const OPEN: u32 = 0;
+const LOCKED: u32 = 1;
+
+pub(super) struct Lock<S> {
+    word: Word,
+    state: UnsafeCell<S>,
+}
+
+struct Word(AtomicU32);
+
+// SAFETY: the state is used by one thread at a time (invariant 1), as if it were sent there.
+unsafe impl<S: Send> Sync for Lock<S> {}
+
+/// Opens the lock again, also when the holder unwinds.
+struct Opener<'a>(&'a Word);
+
+impl Drop for Opener<'_> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        self.0.open();
+    }
+}
+
+impl<S> Lock<S> {
+    pub(super) fn new(state: S) -> Self {
+        Self {
+            word: Word(AtomicU32::new(OPEN)),
+            state: UnsafeCell::new(state),
+        }
+    }
+
+    /// Runs `f` on the state, alone. `f` neither waits nor comes back here.
+    #[inline(always)]
+    pub(super) fn with<R>(&self, f: impl FnOnce(&mut S) -> R) -> R {
+        if !self.word.try_lock() {
+            self.word.lock_slow();
+        }
+        let _opener = Opener(&self.word);
+        // SAFETY: locked (invariant 1), and `f` does not come back.
+        self.state.with_mut(|state| f(unsafe { &mut *state }))
+    }
+}
+
+impl Word {
+    #[inline(always)]
+    fn try_lock(&self) -> bool {
+        self.0
+            .compare_exchange(OPEN, LOCKED, Acquire, Relaxed)
+            .is_ok()
+    }
+
+    #[inline(always)]
+    fn open(&self) {
+        self.0.store(OPEN, Release);
+    }
+
+    #[cold]
+    fn lock_slow(&self) {
+        let mut round = 0;
+        loop {
+            // Looking costs the holder less than trying.
+            if self.0.load(Relaxed) == OPEN && self.try_lock() {
+                return;
+            }
+            pause(round);
+            round += 1;
+        }
+    }
+}
+
+#[cfg(not(loom))]
+fn pause(round: u32) {
+    use std::time::Duration;
+    match round {
+        0..32 if crate::park::more_than_one_cpu() => std::hint::spin_loop(),
+        0..40 => std::thread::yield_now(),
+        _ => std::thread::sleep(Duration::from_micros(50)),
+    }
+}
+
+#[cfg(loom)]
+fn pause(_round: u32) {
+    loom::thread::yield_now();
+}
+
+#[cfg(all(test, loom))]
+#[test]
+fn one_at_a_time() {
+    use loom::sync::Arc;
+    loom::model(|| {
+        let lock = Arc::new(Lock::new(0));
+        let other = {
+            let lock = lock.clone();
+            loom::thread::spawn(move || lock.with(|count| *count += 1))
+        };
+        lock.with(|count| *count += 1);
+        other.join().unwrap();
+        assert_eq!(lock.with(|count| *count), 2);
+    });
+}

@@ -1,0 +1,302 @@
+//! What an exchange holds, and each step that it takes with its lock held.
+//!
+//! # Invariants
+//! 1. Gets wait only while there is no item and no put waits; so a put that finds one hands
+//!    its item over, and whoever waited longest is served.
+//! 2. Puts wait only while there is no room. (One exception: an item whose comparison
+//!    panicked stays with its put, which is told to try again itself.)
+//! 3. No get or put waits in a closed exchange.
+//! 4. Code of users runs here only as `Ord` (which may panic, see [`Order`]); items are
+//!    dropped and waiters woken by the callers, when the lock is open again.
+
+#![allow(unsafe_code)]
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr::NonNull;
+
+use super::error::{GetError, PutError, TooManyDone};
+use super::node::{End, List, Node, finish, inside};
+use super::order::Order;
+use crate::park::select::Claim;
+
+pub(super) struct State<O: Order, W> {
+    items: O,
+    capacity: usize,
+    closed: bool,
+    /// Closed, and what was in it was thrown away.
+    drained: bool,
+    gets: List<O::Item, W>,
+    puts: List<O::Item, W>,
+    joins: List<O::Item, W>,
+    /// Items put and not yet reported done.
+    unfinished: usize,
+}
+
+// SAFETY: the lists point to nodes that others own, but touch them only under the lock, and
+// what the nodes hold (items, whom to wake) may be sent.
+unsafe impl<O: Order + Send, W: Send> Send for State<O, W> where O::Item: Send {}
+
+/// In which line a node waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Line {
+    Gets,
+    Puts,
+    Joins,
+}
+
+/// What became of what was tried.
+pub(super) enum Entered<W> {
+    /// It is done, and somebody may be to be woken.
+    Served(Option<W>),
+    /// The exchange is closed; the item of a put is still in its slot.
+    Closed,
+    /// It has to wait.
+    Waits,
+}
+
+impl<O: Order, W> State<O, W> {
+    /// `None`: without a limit.
+    pub(super) fn new(capacity: Option<usize>) -> Self {
+        Self {
+            items: O::default(),
+            capacity: capacity.unwrap_or(usize::MAX),
+            closed: false,
+            drained: false,
+            gets: List::new(),
+            puts: List::new(),
+            joins: List::new(),
+            unfinished: 0,
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    pub(super) fn capacity(&self) -> Option<usize> {
+        (self.capacity != usize::MAX).then_some(self.capacity)
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    pub(super) fn unfinished(&self) -> usize {
+        self.unfinished
+    }
+
+    /// Gives the item to a waiting get or stores it; gives the one to wake, if any. On an
+    /// error, or if a comparison panics, the item stays in the slot.
+    #[inline(always)]
+    pub(super) fn put(&mut self, slot: &mut Option<O::Item>) -> Result<Option<W>, PutError<()>> {
+        if self.closed {
+            return Err(PutError::Closed(()));
+        }
+        if !self.gets.is_empty()
+            // SAFETY: called with the lock held, as all of this.
+            && let Some(get) = unsafe { self.gets.pop() }
+        {
+            self.unfinished += 1;
+            // SAFETY: just unlinked by us.
+            return Ok(unsafe {
+                inside(get, |inside| inside.item = slot.take());
+                finish(get, End::Served)
+            });
+        }
+        if self.items.len() >= self.capacity {
+            return Err(PutError::Full(()));
+        }
+        self.items.push(slot);
+        self.unfinished += 1;
+        Ok(None)
+    }
+
+    /// Takes the item that is next; also gives the one to wake, if any.
+    #[inline(always)]
+    pub(super) fn get(&mut self) -> Result<(O::Item, Option<W>), GetError> {
+        if let Some(item) = self.items.pop() {
+            let woken = if self.puts.is_empty() {
+                None
+            } else {
+                self.move_in()
+            };
+            return Ok((item, woken));
+        }
+        // SAFETY: the lock is held.
+        if let Some(put) = unsafe { self.puts.pop() } {
+            self.unfinished += 1;
+            // SAFETY: just unlinked by us.
+            let (item, woken) = unsafe {
+                (
+                    inside(put, |inside| inside.item.take()),
+                    finish(put, End::Served),
+                )
+            };
+            return Ok((item.expect("a put waits with its item"), woken));
+        }
+        Err(if self.closed {
+            GetError::Closed
+        } else {
+            GetError::Empty
+        })
+    }
+
+    /// What a waiter of that line wants, if it can be done now.
+    #[inline]
+    pub(super) fn attempt(&mut self, line: Line, slot: &mut Option<O::Item>) -> Entered<W> {
+        match line {
+            Line::Puts => match self.put(slot) {
+                Ok(woken) => Entered::Served(woken),
+                Err(PutError::Closed(())) => Entered::Closed,
+                Err(PutError::Full(())) => Entered::Waits,
+            },
+            Line::Gets => match self.get() {
+                Ok((item, woken)) => {
+                    *slot = Some(item);
+                    Entered::Served(woken)
+                }
+                Err(GetError::Closed) => Entered::Closed,
+                Err(GetError::Empty) => Entered::Waits,
+            },
+            Line::Joins if self.unfinished == 0 => Entered::Served(None),
+            Line::Joins => Entered::Waits,
+        }
+    }
+
+    /// There is room: the item of the put that has waited longest comes in.
+    #[cold]
+    fn move_in(&mut self) -> Option<W> {
+        if self.items.len() >= self.capacity {
+            return None; // a rendezvous, or one item too many was brought back
+        }
+        // SAFETY: the lock is held.
+        let put = unsafe { self.puts.pop() }?;
+        let items = &mut self.items;
+        // SAFETY: just unlinked by us.
+        let moved = unsafe {
+            inside(put, |inside| {
+                catch_unwind(AssertUnwindSafe(|| items.push(&mut inside.item)))
+            })
+        };
+        let end = if moved.is_ok() {
+            self.unfinished += 1;
+            End::Served
+        } else {
+            End::Retry
+        };
+        // SAFETY: as above.
+        unsafe { finish(put, end) }
+    }
+
+    /// Brings back an item that was given to a get which is not there to take it. If it has
+    /// no place any more it stays in the slot, to be dropped.
+    pub(super) fn restore(&mut self, slot: &mut Option<O::Item>) -> Vec<W> {
+        if self.drained {
+            return self.done().unwrap_or_default();
+        }
+        // SAFETY: the lock is held.
+        if let Some(get) = unsafe { self.gets.pop() } {
+            // SAFETY: just unlinked by us.
+            let woken = unsafe {
+                inside(get, |inside| inside.item = slot.take());
+                finish(get, End::Served)
+            };
+            return woken.into_iter().collect();
+        }
+        if let Some(item) = slot.take() {
+            self.items.restore(item);
+        }
+        Vec::new()
+    }
+
+    /// Reports one item done; gives those to wake.
+    pub(super) fn done(&mut self) -> Result<Vec<W>, TooManyDone> {
+        if self.unfinished == 0 {
+            return Err(TooManyDone(()));
+        }
+        self.unfinished -= 1;
+        Ok(self.end_joins())
+    }
+
+    fn end_joins(&mut self) -> Vec<W> {
+        let mut woken = Vec::new();
+        if self.unfinished == 0 {
+            Self::end_all(&mut self.joins, End::Served, &mut woken);
+        }
+        woken
+    }
+
+    fn end_all(list: &mut List<O::Item, W>, end: End, woken: &mut Vec<W>) {
+        // SAFETY: the lock is held; the node was just unlinked by us.
+        while let Some(node) = unsafe { list.pop() } {
+            // SAFETY: as above.
+            woken.extend(unsafe { finish(node, end) });
+        }
+    }
+
+    /// Lets nothing in any more, and with `drain` nothing out either: gives what was in it,
+    /// to be dropped, and those to wake.
+    pub(super) fn close(&mut self, drain: bool) -> (O, Vec<W>) {
+        self.closed = true;
+        let mut woken = Vec::new();
+        Self::end_all(&mut self.puts, End::Closed, &mut woken);
+        Self::end_all(&mut self.gets, End::Closed, &mut woken);
+        let mut drained = O::default();
+        if drain {
+            self.drained = true;
+            drained = std::mem::take(&mut self.items);
+            self.unfinished -= drained.len();
+            woken.extend(self.end_joins());
+        }
+        (drained, woken)
+    }
+
+    fn list(&mut self, line: Line) -> &mut List<O::Item, W> {
+        match line {
+            Line::Gets => &mut self.gets,
+            Line::Puts => &mut self.puts,
+            Line::Joins => &mut self.joins,
+        }
+    }
+
+    /// The node waits from now on.
+    ///
+    /// # Safety
+    /// The node's invariant 2 holds for it, and it is linked nowhere.
+    pub(super) unsafe fn enlist(&mut self, line: Line, node: NonNull<Node<O::Item, W>>) {
+        // SAFETY: the caller's duties; the lock is held.
+        unsafe { self.list(line).push(node) };
+    }
+
+    /// The node waits no longer; false: somebody has ended its wait (or taken it out because
+    /// its claim was lost).
+    ///
+    /// # Safety
+    /// The node was enlisted in that line.
+    pub(super) unsafe fn delist(&mut self, line: Line, node: NonNull<Node<O::Item, W>>) -> bool {
+        // SAFETY: the caller's node; the lock is held.
+        let linked = unsafe { inside(node, |inside| inside.linked) };
+        if linked {
+            // SAFETY: linked, in the list that the caller says.
+            unsafe { self.list(line).remove(node) };
+        }
+        linked
+    }
+
+    /// Whether an attempt would do something now, for somebody who waits with `own`.
+    pub(super) fn is_ready(&self, line: Line, own: &Claim) -> bool {
+        match line {
+            // SAFETY: the lock is held.
+            Line::Gets => {
+                self.closed || self.items.len() > 0 || unsafe { self.puts.has_other_than(own) }
+            }
+            // SAFETY: the lock is held.
+            Line::Puts => {
+                self.closed
+                    || self.items.len() < self.capacity
+                    || unsafe { self.gets.has_other_than(own) }
+            }
+            Line::Joins => self.unfinished == 0,
+        }
+    }
+}
