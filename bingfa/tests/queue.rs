@@ -14,7 +14,7 @@ use bingfa::queue::{
     Unfinished,
 };
 use bingfa::time::timeout;
-use common::{Drops, LONG, OnDrop, SHORT, cancel_and_join, on_both, until_in};
+use common::{Drops, LONG, OnDrop, SHORT, block_on, cancel_and_join, on_both, until_in};
 
 // -- one at a time ---------------------------------------------------------------
 
@@ -622,25 +622,6 @@ fn a_waiter_that_ends_when_it_is_served_loses_and_doubles_nothing() {
 }
 
 // -- async -----------------------------------------------------------------------
-
-/// The simplest executor: a plain thread that parks.
-fn block_on<F: Future>(future: F) -> F::Output {
-    struct Unpark(std::thread::Thread);
-    impl std::task::Wake for Unpark {
-        fn wake(self: Arc<Self>) {
-            self.0.unpark();
-        }
-    }
-    let waker = Arc::new(Unpark(std::thread::current())).into();
-    let mut future = std::pin::pin!(future);
-    loop {
-        let mut context = std::task::Context::from_waker(&waker);
-        match future.as_mut().poll(&mut context) {
-            std::task::Poll::Ready(output) => return output,
-            std::task::Poll::Pending => std::thread::park(),
-        }
-    }
-}
 
 #[test]
 fn async_tasks_meet_threads_and_coroutines() {

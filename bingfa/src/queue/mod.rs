@@ -7,7 +7,10 @@
 //! | [`PriorityQueue`] | smallest first, in order of arrival among equals | bounded or not |
 //! | [`SimpleQueue`] | first in, first out | unbounded; no counting of tasks |
 //!
-//! They are shared by reference or in an [`Arc`](std::sync::Arc), and any number of carriers
+//! [`bounded`], [`unbounded`] and [`rendezvous`] make *channels*: queues with counted ends, which
+//! close by themselves when all [`Sender`]s or all [`Receiver`]s are gone.
+//!
+//! Queues are shared by reference or in an [`Arc`](std::sync::Arc), and any number of carriers
 //! may put and get. A `put` into a full queue waits for room, a `get` from an empty one for an
 //! item; those who wait are served in the order in which they came, and an item goes from hand
 //! to hand when somebody waits for it. Every wait has forms with a time limit, without
@@ -46,6 +49,7 @@
 //! `qsize`, `empty` and `full` are [`len`](Queue::len), [`is_empty`](Queue::is_empty) and
 //! [`is_full`](Queue::is_full), and as momentary as there.
 
+mod channel;
 mod queues;
 mod select;
 mod select_macro;
@@ -54,6 +58,10 @@ mod simple;
 pub use crate::sync::exchange::{
     Closed, Fifo, Get, GetError, Join, Lifo, Order, Priority, Put, PutError, TooManyDone,
     Unfinished,
+};
+pub use channel::{
+    Receiver, ReceiverIntoIter, ReceiverIter, ReceiverTryIter, Receiving, SendTimeoutError, Sender,
+    Sending, WeakSender, bounded, rendezvous, unbounded,
 };
 pub use queues::{IntoIter, Iter, LifoQueue, PriorityQueue, Queue, QueueOf, TryIter};
 pub use select::{Select, Selectable};

@@ -11,7 +11,7 @@ use crate::park::wait::{Outcome, Unparker, about_to_wait, wait, yield_if_slice_o
 
 /// Waits for the first of several things, its *arms*, and does exactly one of them.
 ///
-/// Arms are the `_async` forms of gets, puts and joins, before anybody has polled them, and the
+/// Arms are the `_async` forms of gets, puts, receives, sends and joins, before anybody has polled them, and the
 /// join handles of threads and coroutines. They are borrowed: afterwards
 /// the one that won has the result, and the others have done nothing, so that they may be
 /// selected again.

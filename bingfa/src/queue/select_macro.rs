@@ -6,6 +6,8 @@
 /// |---|---|---|
 /// | `get(queue) -> item => ...` | an item of a queue | as of [`Get::take`](crate::queue::Get::take) |
 /// | `put(queue, item) -> put => ...` | room for an item | as of [`Put::take`](crate::queue::Put::take) |
+/// | `recv(receiver) -> message => ...` | a message of a channel | as of [`Receiving::take`](crate::queue::Receiving::take) |
+/// | `send(sender, message) -> send => ...` | room for a message | as of [`Sending::take`](crate::queue::Sending::take) |
 /// | `join(queue) => ...` | a queue with nothing left to do | |
 /// | `wait(handle) => ...` | the end of its thread or coroutine, so that `join` does not wait | |
 /// | `arm(expression) -> arm => ...` | any [`Selectable`](crate::queue::Selectable) | that arm |
@@ -47,6 +49,8 @@ macro_rules! select {
     // What an arm of each kind is.
     (@arm get($queue:expr)) => { $queue.get_async() };
     (@arm put($queue:expr, $item:expr $(,)?)) => { $queue.put_async($item) };
+    (@arm recv($receiver:expr)) => { $receiver.recv_async() };
+    (@arm send($sender:expr, $message:expr $(,)?)) => { $sender.send_async($message) };
     (@arm join($queue:expr)) => { $queue.join_async() };
     (@arm wait($handle:expr)) => { &mut $handle };
     (@arm arm($arm:expr)) => { $arm };

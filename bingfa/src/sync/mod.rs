@@ -22,6 +22,8 @@
 
 pub(crate) mod exchange;
 #[cfg(not(loom))]
+pub mod mpsc;
+#[cfg(not(loom))]
 mod mutex;
 #[cfg(not(loom))]
 mod poison;

@@ -106,7 +106,7 @@ impl<T> Sealed for Priority<T> {}
 impl<T: Ord> Order for Priority<T> {
     type Item = T;
 
-    fn len(&self) -> usize {
+    fn count(&self) -> usize {
         self.heap.len()
     }
 

@@ -15,6 +15,8 @@
 
 #[cfg(not(loom))]
 mod blocking;
+#[cfg(not(loom))]
+pub(crate) mod ends;
 mod error;
 mod heap;
 mod lock;

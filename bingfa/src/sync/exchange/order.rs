@@ -10,7 +10,7 @@ pub trait Order: Default + sealed::Sealed {
     type Item;
 
     #[doc(hidden)]
-    fn len(&self) -> usize;
+    fn count(&self) -> usize;
 
     /// Adds the item that `slot` holds. Leaves it there if a comparison panics.
     #[doc(hidden)]
@@ -67,7 +67,7 @@ impl<T> Order for Fifo<T> {
     type Item = T;
 
     #[inline(always)]
-    fn len(&self) -> usize {
+    fn count(&self) -> usize {
         self.0.len()
     }
 
@@ -89,7 +89,7 @@ impl<T> Order for Fifo<T> {
 impl<T> Order for Lifo<T> {
     type Item = T;
 
-    fn len(&self) -> usize {
+    fn count(&self) -> usize {
         self.0.len()
     }
 

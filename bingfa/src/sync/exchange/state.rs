@@ -70,7 +70,7 @@ impl<O: Order, W> State<O, W> {
     }
 
     pub(super) fn len(&self) -> usize {
-        self.items.len()
+        self.items.count()
     }
 
     pub(super) fn capacity(&self) -> Option<usize> {
@@ -103,7 +103,7 @@ impl<O: Order, W> State<O, W> {
                 finish(get, End::Served)
             });
         }
-        if self.items.len() >= self.capacity {
+        if self.items.count() >= self.capacity {
             return Err(PutError::Full(()));
         }
         self.items.push(slot);
@@ -166,7 +166,7 @@ impl<O: Order, W> State<O, W> {
     /// There is room: the item of the put that has waited longest comes in.
     #[cold]
     fn move_in(&mut self) -> Option<W> {
-        if self.items.len() >= self.capacity {
+        if self.items.count() >= self.capacity {
             return None; // a rendezvous, or one item too many was brought back
         }
         // SAFETY: the lock is held.
@@ -245,7 +245,8 @@ impl<O: Order, W> State<O, W> {
         if drain {
             self.drained = true;
             drained = std::mem::take(&mut self.items);
-            self.unfinished -= drained.len();
+            // Some may have been reported before they were taken.
+            self.unfinished = self.unfinished.saturating_sub(drained.count());
             woken.extend(self.end_joins());
         }
         (drained, woken)
@@ -286,15 +287,15 @@ impl<O: Order, W> State<O, W> {
     /// Whether an attempt would do something now, for somebody who waits with `own`.
     pub(super) fn is_ready(&self, line: Line, own: &Claim) -> bool {
         match line {
-            // SAFETY: the lock is held.
             Line::Gets => {
-                self.closed || self.items.len() > 0 || unsafe { self.puts.has_other_than(own) }
+                // SAFETY: the lock is held.
+                let offered = || unsafe { self.puts.has_other_than(own) };
+                self.closed || self.items.count() > 0 || offered()
             }
-            // SAFETY: the lock is held.
             Line::Puts => {
-                self.closed
-                    || self.items.len() < self.capacity
-                    || unsafe { self.gets.has_other_than(own) }
+                // SAFETY: the lock is held.
+                let wanted = || unsafe { self.gets.has_other_than(own) };
+                self.closed || self.items.count() < self.capacity || wanted()
             }
             Line::Joins => self.unfinished == 0,
         }
