@@ -40,6 +40,8 @@ func main() {
 		serve(0, 0)
 	case "fair":
 		serve(number("computing"), number("iterations"))
+	case "channel":
+		channel(number("senders"), number("receivers"), number("capacity"), seconds())
 	default:
 		fail("contender go has no bench %s", os.Args[2])
 	}

@@ -3,6 +3,7 @@
 //! Started by the runner as `contender-bingfa CONTENDER BENCH key=value ...`; what it prints is told in the crate
 //! `harness`.
 
+mod channel;
 mod echo;
 mod fair;
 mod guard;
@@ -19,6 +20,7 @@ fn main() {
     let args = Args::from_env();
     harness::raise_descriptor_limit();
     match args.bench.as_str() {
+        "channel" => channel::run(&args),
         "echo" => echo::run(&args),
         "fair" => fair::run(&args),
         "guard" => guard::run(&args),

@@ -4,11 +4,13 @@
 //! A contender that serves prints `{"port": N}` first, serves until its standard input ends, and then prints its figures.
 
 mod args;
+mod channel;
 mod clock;
 mod report;
 mod work;
 
 pub use args::Args;
+pub use channel::ChannelShape;
 pub use clock::{Cpu, Memory, children_cpu_seconds, process_cpu_seconds};
 pub use report::{Figures, serve_until_stdin_ends};
 pub use work::{

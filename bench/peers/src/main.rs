@@ -2,6 +2,7 @@
 //!
 //! Started by the runner as `peers CONTENDER BENCH key=value ...`; what it prints is told in the crate `harness`.
 
+mod channel;
 mod echo;
 mod epoll_loop;
 mod fair;
@@ -18,6 +19,7 @@ fn main() {
     let args = Args::from_env();
     harness::raise_descriptor_limit();
     match args.bench.as_str() {
+        "channel" => channel::run(&args),
         "echo" => echo::run(&args),
         "fair" => fair::run(&args),
         "parked" => parked::run(&args),

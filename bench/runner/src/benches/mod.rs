@@ -1,5 +1,6 @@
 //! The benches: a file each, which says what is measured, against whom and why that is fair.
 
+mod channel;
 mod echo;
 mod fair;
 mod parked;
@@ -21,6 +22,7 @@ const ALL: &[(&str, Plan)] = &[
     ("echo", echo::bench),
     ("timers", timers::bench),
     ("fair", fair::bench),
+    ("channel", channel::bench),
 ];
 
 /// The names of the command line.

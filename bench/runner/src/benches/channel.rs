@@ -1,0 +1,101 @@
+//! `channel`: u64 messages from so many senders to so many receivers.
+
+use crate::options::Options;
+use crate::plan::{Bench, Cell, Group, Metric, Run};
+
+const SHAPES: [(u32, u32); 3] = [(1, 1), (4, 1), (4, 4)];
+/// What a cell calls it, and the capacity as contenders know it.
+const ROOMS: [(&str, &str); 3] = [
+    ("bounded=1024", "1024"),
+    ("unbounded", "all"),
+    ("rendezvous", "0"),
+];
+
+pub(crate) fn bench(options: &Options) -> Bench {
+    let seconds = if options.quick { 0.25 } else { 0.5 };
+    let mut groups = Vec::new();
+    for carrier in ["threads", "coroutines"] {
+        for shape in SHAPES {
+            for room in ROOMS {
+                groups.push(group(carrier, shape, room, seconds, 2));
+            }
+        }
+    }
+    groups.push(group("coroutines", (1, 1), ROOMS[2], seconds, 1));
+    Bench {
+        name: "channel",
+        about: "u64 messages through one channel, senders x receivers, on both cores",
+        fair: "the same loops everywhere: each sender sends its share, each receiver receives until the channel is disconnected, and \
+               the sum is checked; async channels run on tokio with two workers",
+        rounds: options.rounds(7, 1),
+        groups,
+        curves: vec![],
+    }
+}
+
+fn group(
+    carrier: &'static str,
+    (senders, receivers): (u32, u32),
+    (room, capacity): (&str, &str),
+    seconds: f64,
+    workers: usize,
+) -> Group {
+    let one_receiver = receivers == 1;
+    let names: Vec<&'static str> = match carrier {
+        "threads" => [
+            ("bingfa", true),
+            ("crossbeam", true),
+            ("flume", true),
+            ("kanal", true),
+            ("std", one_receiver),
+        ]
+        .into_iter()
+        .filter_map(|(name, takes_part)| takes_part.then_some(name))
+        .collect(),
+        _ => [
+            ("bingfa", true),
+            ("flume", true),
+            ("kanal", true),
+            ("tokio", one_receiver && capacity != "0"),
+            ("may", capacity == "all"),
+            ("go", capacity != "all"),
+        ]
+        .into_iter()
+        .filter_map(|(name, takes_part)| takes_part.then_some(name))
+        .collect(),
+    };
+    let args = [
+        format!("carrier={carrier}"),
+        format!("senders={senders}"),
+        format!("receivers={receivers}"),
+        format!("capacity={capacity}"),
+        format!("seconds={seconds}"),
+    ];
+    let runs: Vec<_> = names
+        .iter()
+        .map(|name| {
+            let run = Run::new(name, "channel", &args);
+            if workers == 1 {
+                run
+            } else {
+                run.on_both_cores()
+            }
+        })
+        .collect();
+    let mut name = format!("carrier={carrier} shape={senders}x{receivers} {room}");
+    if workers == 1 {
+        name += " workers=1";
+    }
+    let mut cell = Cell::of_all(name, &runs, &[Metric::higher("msgs_per_s")]);
+    cell.notes = match carrier {
+        "threads" => vec!["std: sync::mpsc, one receiver"],
+        _ => vec![
+            "kanal, flume: on tokio",
+            "tokio: its mpsc, one receiver, no rendezvous; may: unbounded only; go: not unbounded",
+        ],
+    };
+    Group {
+        runs,
+        cells: vec![cell],
+    }
+}
