@@ -15,9 +15,6 @@ use std::time::{Duration, Instant};
 pub(crate) const SERVER_CORE: usize = 0;
 /// The core that the load generator runs on.
 const LOAD_CORE: usize = 1;
-/// No run takes half as long.
-const TOO_LONG: Duration = Duration::from_secs(180);
-
 /// What a run has printed, by name.
 pub(crate) type Figures = BTreeMap<String, f64>;
 
@@ -37,8 +34,8 @@ pub(crate) fn check_machine() -> Result<(), String> {
     Err("cores 0 and 1 are needed, one for the server and one for the load; allow both (taskset, cpuset)".into())
 }
 
-/// Runs `run` once, by the `command` that starts its contender.
-pub(crate) fn once(run: &Run, mut command: Command) -> Result<Outcome, String> {
+/// Runs `run` once, by the `command` that starts its contender. What is not done after `limit` is killed.
+pub(crate) fn once(run: &Run, mut command: Command, limit: Duration) -> Result<Outcome, String> {
     command
         .arg(run.contender)
         .arg(run.bench)
@@ -47,8 +44,8 @@ pub(crate) fn once(run: &Run, mut command: Command) -> Result<Outcome, String> {
         .env("GOMAXPROCS", run.workers.to_string());
     let before = Busy::now();
     let figures = match &run.load {
-        None => Process::start(command, &run.cores)?.last_figures(),
-        Some(load) => serve(command, &run.cores, load),
+        None => Process::start(command, &run.cores, limit)?.last_figures(),
+        Some(load) => serve(command, &run.cores, load, limit),
     }?;
     Ok(Outcome {
         figures,
@@ -56,8 +53,13 @@ pub(crate) fn once(run: &Run, mut command: Command) -> Result<Outcome, String> {
     })
 }
 
-fn serve(server: Command, cores: &[usize], load: &Load) -> Result<Figures, String> {
-    let mut server = Process::start(server, cores)?;
+fn serve(
+    server: Command,
+    cores: &[usize],
+    load: &Load,
+    limit: Duration,
+) -> Result<Figures, String> {
+    let mut server = Process::start(server, cores, limit)?;
     let port = server
         .line()?
         .get("port")
@@ -68,7 +70,7 @@ fn serve(server: Command, cores: &[usize], load: &Load) -> Result<Figures, Strin
     command
         .arg(load::SUBCOMMAND)
         .args(load::words(load, port as u16, server.child.id()));
-    let mut figures = Process::start(command, &[LOAD_CORE])?.last_figures()?;
+    let mut figures = Process::start(command, &[LOAD_CORE], limit)?.last_figures()?;
     figures.extend(server.last_figures()?);
     Ok(figures)
 }
@@ -77,11 +79,12 @@ fn serve(server: Command, cores: &[usize], load: &Load) -> Result<Figures, Strin
 struct Process {
     child: Child,
     lines: Receiver<String>,
+    limit: Duration,
     deadline: Instant,
 }
 
 impl Process {
-    fn start(mut command: Command, cores: &[usize]) -> Result<Self, String> {
+    fn start(mut command: Command, cores: &[usize], limit: Duration) -> Result<Self, String> {
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = on_cores(cores, || command.spawn())
             .map_err(|error| format!("starting {}: {error}", command.get_program().display()))?;
@@ -97,7 +100,8 @@ impl Process {
         Ok(Self {
             child,
             lines,
-            deadline: Instant::now() + TOO_LONG,
+            limit,
+            deadline: Instant::now() + limit,
         })
     }
 
@@ -132,7 +136,7 @@ impl Process {
                 Ok(None) => {
                     return Err(format!(
                         "it was killed: not done after {} s",
-                        TOO_LONG.as_secs()
+                        self.limit.as_secs()
                     ));
                 }
                 Err(error) => return Err(format!("waiting for it: {error}")),

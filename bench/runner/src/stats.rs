@@ -35,12 +35,12 @@ fn quantile(sorted: &[f64], fraction: f64) -> Option<f64> {
 }
 
 /// The value below which `fraction` of the sorted values lie; NaN of nothing.
-pub(crate) fn percentile(sorted: &[u32], fraction: f64) -> f64 {
+pub(crate) fn percentile(sorted: &[u64], fraction: f64) -> f64 {
     let last = sorted.len().saturating_sub(1);
     let index = (sorted.len() as f64 * fraction) as usize;
     sorted
         .get(index.min(last))
-        .map_or(f64::NAN, |&value| f64::from(value))
+        .map_or(f64::NAN, |&value| value as f64)
 }
 
 /// The exponent `k` of the power law `y = c * x^k` that fits best: the slope of `ln y` over `ln x` by least squares.
@@ -87,7 +87,7 @@ mod tests {
 
     #[test]
     fn percentiles_stay_within_the_values() {
-        let values: Vec<u32> = (0..100).collect();
+        let values: Vec<u64> = (0..100).collect();
         assert_eq!(percentile(&values, 0.5), 50.0);
         assert_eq!(percentile(&values, 0.99), 99.0);
         assert_eq!(percentile(&values, 1.0), 99.0);
@@ -107,7 +107,7 @@ mod tests {
 
     #[test]
     fn a_shuffle_loses_nothing() {
-        let mut items: Vec<u32> = (0..50).collect();
+        let mut items: Vec<u64> = (0..50).collect();
         shuffle(&mut items);
         items.sort_unstable();
         assert_eq!(items, (0..50).collect::<Vec<_>>());

@@ -38,7 +38,7 @@ pub(super) fn run(args: &Args) -> io::Result<Figures> {
     }
 
     let mut events: Vec<Event> = Vec::with_capacity(1024);
-    let mut latencies: Vec<u32> = Vec::with_capacity(1 << 20);
+    let mut latencies: Vec<u64> = Vec::with_capacity(1 << 20);
     let begin = Instant::now() + Duration::from_secs_f64(args.number("warmup"));
     let end = begin + Duration::from_secs_f64(args.number("seconds"));
     let mut since: Option<(Instant, Duration, f64)> = None;
@@ -66,7 +66,7 @@ pub(super) fn run(args: &Args) -> io::Result<Figures> {
             now = Instant::now();
             if since.is_some() {
                 let nanos = (now - connection.sent_at).as_nanos();
-                latencies.push(u32::try_from(nanos).unwrap_or(u32::MAX));
+                latencies.push(nanos as u64);
                 connection.answers += 1;
             }
             connection.send(index, now)?;

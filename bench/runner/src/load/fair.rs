@@ -81,8 +81,8 @@ struct Paced {
     end: Instant,
     /// Requests sent so far, by all connections.
     sent: u64,
-    latencies: Vec<u32>,
-    late: Vec<u32>,
+    latencies: Vec<u64>,
+    late: Vec<u64>,
 }
 
 struct Slow {
@@ -347,6 +347,6 @@ impl Bulk {
     }
 }
 
-fn nanos(duration: Duration) -> u32 {
-    u32::try_from(duration.as_nanos()).unwrap_or(u32::MAX)
+fn nanos(duration: Duration) -> u64 {
+    duration.as_nanos() as u64
 }

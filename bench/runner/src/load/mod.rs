@@ -106,7 +106,7 @@ impl ServerCpu {
 }
 
 /// Adds median and 99th percentile of latencies in nanoseconds.
-fn with_latencies(figures: Figures, mut nanos: Vec<u32>) -> Figures {
+fn with_latencies(figures: Figures, mut nanos: Vec<u64>) -> Figures {
     use crate::stats::percentile;
     nanos.sort_unstable();
     figures
