@@ -17,6 +17,8 @@ const HEAD: f64 = 40.0;
 /// Room for the names at the left, and for the figures at the right.
 const NAMES: f64 = 128.0;
 const FIGURES: f64 = 78.0;
+/// Two of them, for a latency.
+const LATENCIES: f64 = 104.0;
 const CURVE_HEIGHT: f64 = 300.0;
 
 /// The chart of a bench. `None` if it has measured nothing that can be drawn.
@@ -235,8 +237,8 @@ impl Panel<'_> {
 fn title(svg: &mut Svg, x: f64, y: f64, title: &str, better: Option<Better>) {
     svg.text(x, y + 12.0, Anchor::Start, "head", title);
     let better = match better {
-        Some(Better::Higher) => "more is better",
-        Some(Better::Lower) => "less is better",
+        Some(Better::Higher) => "higher is better",
+        Some(Better::Lower) => "lower is better",
         None => return,
     };
     svg.text(x, y + 28.0, Anchor::Start, "soft", better);
@@ -322,7 +324,7 @@ fn latency(svg: &mut Svg, x: f64, y: f64, name: &str, entries: &[(Entry<'_>, &Va
     let all = entries
         .iter()
         .flat_map(|(entry, tail)| [entry.value.summary.median, tail.summary.median]);
-    let scale = Scale::over(all, x + NAMES, x + PANEL - FIGURES);
+    let scale = Scale::over(all, x + NAMES, x + PANEL - LATENCIES);
     let bottom = y + HEAD + STEP * entries.len() as f64;
     for tick in scale.ticks() {
         let at = scale.place(tick);
@@ -561,7 +563,7 @@ mod tests {
         let text = chart(&sample()).unwrap();
         for part in [
             "tasks=2: ns per switch",
-            "less is better",
+            "lower is better",
             ">bingfa<",
             ">4.20<",
             ">may<",
