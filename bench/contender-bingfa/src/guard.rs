@@ -4,7 +4,7 @@
 //! `MADV_GUARD_INSTALL`. Nothing here looks at a clock.
 
 use crate::inside;
-use bingfa::{GuardPages, IoBackend, Runtime, coroutine, sync};
+use bingfa::{GuardPages, IoBackend, Runtime, coroutine, queue, sync};
 use harness::{Args, Figures};
 use std::hint::black_box;
 use std::time::Duration;
@@ -26,6 +26,8 @@ pub(crate) fn run(args: &Args) {
         "switch" => switch(count),
         "spawn" => spawn(count),
         "lock" => lock(count),
+        "put and get" => put_and_get(count),
+        "send and recv" => send_and_recv(count),
         other => panic!("no operation is called {other:?}"),
     });
     assert_eq!(done, count);
@@ -66,4 +68,26 @@ fn lock(count: u64) -> u64 {
         *black_box(&mutex).lock().expect("no holder panics") += 1;
     }
     mutex.into_inner().expect("no holder has panicked")
+}
+
+/// An item into a bounded queue that is empty, and out again.
+fn put_and_get(count: u64) -> u64 {
+    let queue = queue::Queue::bounded(16);
+    let mut done = 0;
+    for _ in 0..count {
+        black_box(&queue).put(1).expect("the queue is open");
+        done += queue.get().expect("the queue is open");
+    }
+    done
+}
+
+/// A message into a bounded channel that is empty, and out again.
+fn send_and_recv(count: u64) -> u64 {
+    let (sender, receiver) = queue::bounded(16);
+    let mut done = 0;
+    for _ in 0..count {
+        black_box(&sender).send(1).expect("the receiver is there");
+        done += receiver.recv().expect("the sender is there");
+    }
+    done
 }

@@ -61,6 +61,9 @@ pub(crate) struct Value {
 pub(crate) struct Growth {
     pub(crate) axis: &'static str,
     pub(crate) metric: &'static str,
+    /// The cells that it joins, and the words that all of their names have.
+    pub(crate) cells: Vec<String>,
+    pub(crate) common: String,
     pub(crate) lines: Vec<Line>,
 }
 
@@ -259,8 +262,19 @@ fn growth(curve: &Curve, rows: &[Row]) -> Growth {
     Growth {
         axis: curve.axis,
         metric: curve.metric,
+        cells: curve.points.iter().map(|(_, cell)| cell.clone()).collect(),
+        common: common_words(curve.points.iter().map(|(_, cell)| cell.as_str())),
         lines,
     }
+}
+
+/// The words that all of these have, in the order of the first.
+pub(crate) fn common_words<'a>(mut names: impl Iterator<Item = &'a str>) -> String {
+    let mut words: Vec<&str> = names.next().unwrap_or_default().split(' ').collect();
+    for name in names {
+        words.retain(|word| name.split(' ').any(|other| other == *word));
+    }
+    words.join(" ")
 }
 
 /// Which contenders' figures in this row's cell are to be doubted, and why.
@@ -511,5 +525,11 @@ mod tests {
             .map(|line| (line.name, line.exponent.unwrap().round()))
             .collect();
         assert_eq!(exponents, [("bingfa", 2.0), ("go", 1.0)]);
+    }
+
+    #[test]
+    fn common_words_need_not_be_first() {
+        let cells = ["conns=1 io=uring", "conns=64 io=uring"];
+        assert_eq!(common_words(cells.into_iter()), "io=uring");
     }
 }

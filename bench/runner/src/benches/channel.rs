@@ -1,7 +1,7 @@
 //! `channel`: u64 messages from so many senders to so many receivers.
 
 use crate::options::Options;
-use crate::plan::{Bench, Cell, Group, Metric, Run};
+use crate::plan::{Bench, Cell, Curve, Group, Metric, Run};
 
 const SHAPES: [(u32, u32); 3] = [(1, 1), (4, 1), (4, 4)];
 /// What a cell calls it, and the capacity as contenders know it.
@@ -22,6 +22,24 @@ pub(crate) fn bench(options: &Options) -> Bench {
         }
     }
     groups.push(group("coroutines", (1, 1), ROOMS[2], seconds, 1));
+    let mut curves = vec![];
+    if !options.quick {
+        for carrier in ["threads", "coroutines"] {
+            for ends in [2, 8] {
+                groups.push(group(carrier, (ends, ends), ROOMS[0], seconds, 2));
+            }
+            curves.push(Curve {
+                axis: "senders and as many receivers",
+                metric: "msgs_per_s",
+                points: [1, 2, 4, 8]
+                    .map(|ends| {
+                        let cell = format!("carrier={carrier} shape={ends}x{ends} bounded=1024");
+                        (f64::from(ends), cell)
+                    })
+                    .into(),
+            });
+        }
+    }
     Bench {
         name: "channel",
         about: "u64 messages through one channel, senders x receivers, on both cores",
@@ -29,7 +47,7 @@ pub(crate) fn bench(options: &Options) -> Bench {
                the sum is checked; async channels run on tokio with two workers",
         rounds: options.rounds(7, 1),
         groups,
-        curves: vec![],
+        curves,
     }
 }
 

@@ -3,7 +3,7 @@
 
 use super::svg::{Anchor, Svg};
 use super::table::{short, two_digits};
-use crate::measure::{Growth, Line, Measured, Row, Value};
+use crate::measure::{Growth, Line, Measured, Row, Value, common_words};
 use crate::plan::{Better, Role, role};
 
 const WIDTH: f64 = 980.0;
@@ -82,13 +82,22 @@ fn panels(measured: &Measured) -> Vec<Panel<'_>> {
     let mut panels: Vec<Panel> = drawn.map(Panel::Curve).collect();
     let mut groups: Vec<usize> = measured.rows.iter().map(|row| row.group).collect();
     groups.dedup();
-    // What a curve shows need not be shown again for each of its points.
-    if !panels.is_empty() && groups.len() > 3 {
-        groups = vec![
-            groups[0],
-            groups[(groups.len() - 1) / 2],
-            groups[groups.len() - 1],
-        ];
+    // What a curve shows need not be shown again for each of its points: three of them are enough.
+    let mut on_curve: Vec<usize> = measured
+        .rows
+        .iter()
+        .filter(|row| {
+            measured
+                .growth
+                .iter()
+                .any(|growth| growth.cells.contains(&row.cell))
+        })
+        .map(|row| row.group)
+        .collect();
+    on_curve.dedup();
+    if let [first, .., last] = on_curve[..] {
+        let middle = on_curve[(on_curve.len() - 1) / 2];
+        groups.retain(|group| !on_curve.contains(group) || [first, middle, last].contains(group));
     }
     for group in groups {
         let rows: Vec<&Row> = measured
@@ -118,7 +127,7 @@ fn group_panels<'a>(rows: &[&'a Row], panels: &mut Vec<Panel<'a>>) {
             same.copied().collect()
         };
         let together = same(field);
-        let cell = common(&together);
+        let cell = common_words(together.iter().map(|row| row.cell.as_str()));
         let tails = same("p99_us");
         if matches!(field, "p50_us" | "p99_us") && !same("p50_us").is_empty() && !tails.is_empty() {
             done.extend(["p50_us", "p99_us"]);
@@ -144,17 +153,6 @@ fn group_panels<'a>(rows: &[&'a Row], panels: &mut Vec<Panel<'a>>) {
     }
 }
 
-/// The words that the names of all these cells begin with.
-fn common(rows: &[&Row]) -> String {
-    let mut words: Vec<&str> = rows[0].cell.split(' ').collect();
-    for row in rows {
-        let other: Vec<&str> = row.cell.split(' ').collect();
-        let equal = words.iter().zip(&other).take_while(|(a, b)| a == b).count();
-        words.truncate(equal);
-    }
-    words.join(" ")
-}
-
 /// Each run once, the best first, floors last; named after its cell where several cells have a contender of that name.
 fn entries<'a>(rows: &[&'a Row], cell: &str, better: Better) -> Vec<Entry<'a>> {
     let mut entries: Vec<Entry> = Vec::new();
@@ -167,8 +165,16 @@ fn entries<'a>(rows: &[&'a Row], cell: &str, better: Better) -> Vec<Entry<'a>> {
             let several = rows
                 .iter()
                 .any(|row| of_name(row).is_some_and(|run| run != value.run));
-            let rest = row.cell.strip_prefix(cell).unwrap_or_default();
-            let label = format!("{}{}", value.name, if several { rest } else { "" });
+            let own = row
+                .cell
+                .split(' ')
+                .filter(|word| !cell.split(' ').any(|other| other == *word));
+            let own: String = own.map(|word| format!(" {word}")).collect();
+            let label = format!(
+                "{}{}",
+                value.name,
+                if several { own } else { String::new() }
+            );
             entries.push(Entry { label, value });
         }
     }
@@ -379,13 +385,12 @@ fn curve(svg: &mut Svg, x: f64, y: f64, growth: &Growth) {
         &format!("{} over {}", readable(growth.metric), growth.axis),
         None,
     );
-    svg.text(
-        x,
-        y + 28.0,
-        Anchor::Start,
-        "soft",
-        "in brackets the fitted exponent: 0 is constant, 1 linear",
-    );
+    let which = match growth.common.as_str() {
+        "" => String::new(),
+        words => format!("{words}; "),
+    };
+    let legend = format!("{which}in brackets the fitted exponent");
+    svg.text(x, y + 28.0, Anchor::Start, "soft", legend);
     let lines: Vec<&Line> = growth
         .lines
         .iter()

@@ -81,6 +81,7 @@ fn bench(measured: &Measured) -> Value {
             json!({
                 "metric": growth.metric,
                 "axis": growth.axis,
+                "cells": growth.cells,
                 "exponents": exponents.collect::<Map<_, _>>(),
             })
         })

@@ -72,8 +72,14 @@ pub(super) fn growth(measured: &Measured) -> Vec<String> {
         let fitted: Vec<_> = fitted.collect();
         let (metric, axis) = (growth.metric, growth.axis);
         (!fitted.is_empty()).then(|| {
+            let which = growth.common.as_str();
+            let which = if which.is_empty() {
+                String::new()
+            } else {
+                format!(" ({which})")
+            };
             format!(
-                "growth: {metric} as {axis} to the power of: {}",
+                "growth{which}: {metric} as {axis} to the power of: {}",
                 fitted.join(", ")
             )
         })
