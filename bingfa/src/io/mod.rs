@@ -14,6 +14,8 @@
 pub(crate) mod connect;
 pub(crate) mod handle;
 pub(crate) mod op;
+#[cfg(feature = "process")]
+pub(crate) mod pipe;
 pub(crate) mod socket;
 
 mod line_buffer;

@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 
 use super::error::{Cause, JoinError};
 use super::record::{Ended, Record};
+use super::spawn::Ends;
+use super::stdio::{ChildStderr, ChildStdin, ChildStdout};
 use super::wire::{self, CodecError, Outcome};
 use super::{StartMethod, identity, keeper};
 use crate::park::packet::wait_done;
@@ -244,13 +246,26 @@ impl fmt::Debug for Process {
 ///
 /// Also a [`Future`] of the same result, on any executor.
 pub struct JoinHandle<T> {
+    /// This end of its standard input, if that is a pipe.
+    pub stdin: Option<ChildStdin>,
+    /// This end of its standard output, if that is a pipe.
+    pub stdout: Option<ChildStdout>,
+    /// This end of its standard error, if that is a pipe.
+    pub stderr: Option<ChildStderr>,
     process: Process,
     decode: fn(&[u8]) -> Result<T, CodecError>,
 }
 
 impl<T> JoinHandle<T> {
-    pub(super) fn new(record: Arc<Record>, decode: fn(&[u8]) -> Result<T, CodecError>) -> Self {
+    pub(super) fn new(
+        record: Arc<Record>,
+        decode: fn(&[u8]) -> Result<T, CodecError>,
+        [stdin, stdout, stderr]: Ends,
+    ) -> Self {
         Self {
+            stdin: stdin.map(ChildStdin::from),
+            stdout: stdout.map(ChildStdout::from),
+            stderr: stderr.map(ChildStderr::from),
             process: Process(Who::Child(record)),
             decode,
         }
@@ -316,7 +331,8 @@ impl<T> JoinHandle<T> {
         self.process.kill()
     }
 
-    /// Waits until the child has ended and gives back its result.
+    /// Waits until the child has ended and gives back its result. Closes its standard input
+    /// first, if that is a pipe; a standard output that is a pipe has to be read by then.
     ///
     /// Suspends only the caller: a coroutine gives its worker back meanwhile. The child is
     /// gone from the process table afterwards.
@@ -334,7 +350,8 @@ impl<T> JoinHandle<T> {
     /// assert_eq!(handle.join().unwrap(), 3);
     /// ```
     #[track_caller]
-    pub fn join(self) -> Result<T, JoinError> {
+    pub fn join(mut self) -> Result<T, JoinError> {
+        drop(self.stdin.take());
         while !wait_done(&self.record().end.completion, &"join", None) {}
         self.result()
     }

@@ -1,4 +1,4 @@
-//! Processes: functions that run in processes of their own.
+//! Processes: functions that run in processes of their own, and twin of [`std::process`].
 //!
 //! [`spawn`] is to a process what [`thread::spawn`](crate::thread::spawn) is to a thread: it
 //! runs a function and gives its result back. The child shares no memory with its parent, so
@@ -13,6 +13,8 @@
 //! let products: Vec<u64> = children.into_iter().map(|c| c.join().unwrap()).collect();
 //! assert_eq!(products, [1, 2, 6, 24]);
 //! ```
+//!
+//! [`Command`] runs other programs, as std's does.
 //!
 //! # How a child begins
 //!
@@ -29,21 +31,27 @@
 //! it is killed itself.
 
 mod child;
+mod command;
 mod error;
 mod handle;
 mod identity;
 mod keeper;
 mod record;
 mod spawn;
+mod stdio;
 mod wire;
 mod zygote;
 
 pub use child::init;
+pub use command::{Child, Command};
 pub use error::JoinError;
 pub use handle::{JoinHandle, Process, active_children, current, parent};
 pub use spawn::{Builder, spawn};
+pub use stdio::{ChildStderr, ChildStdin, ChildStdout, Stdio};
 
-pub use std::process::{ExitCode, ExitStatus, Termination, abort, exit, id};
+pub use std::process::{
+    CommandArgs, CommandEnvs, ExitCode, ExitStatus, Output, Termination, abort, exit, id,
+};
 
 /// How a child is made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use std::ffi::{CString, OsStr, OsString};
 use std::io;
-use std::os::fd::{OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 
 use super::child::{self, Role};
 use super::record::{Link, Record};
+use super::stdio::{Kind, Stdio};
 use super::wire::{self, Orders};
 use super::zygote::{CopyError, Zygote};
 use super::{JoinHandle, StartMethod, identity, keeper};
@@ -97,6 +98,7 @@ pub struct Builder {
     directory: Option<PathBuf>,
     affinity: Option<Vec<usize>>,
     limits: Vec<(u32, (u64, u64))>,
+    standard: [Option<Stdio>; 3],
 }
 
 /// A change of the environment, in the order of the calls.
@@ -176,6 +178,37 @@ impl Builder {
         self
     }
 
+    /// Its standard input. Default: this process's.
+    pub fn stdin(mut self, stdio: impl Into<Stdio>) -> Self {
+        self.standard[0] = Some(stdio.into());
+        self
+    }
+
+    /// Its standard output. Default: this process's.
+    ///
+    /// # Examples
+    /// ```
+    /// use bingfa::io::Read;
+    /// use bingfa::process::{Builder, Stdio};
+    ///
+    /// let quiet = Builder::new().stdout(Stdio::piped());
+    /// let mut child = quiet.spawn((), |()| println!("heard"))?;
+    /// let mut text = String::new();
+    /// child.stdout.take().unwrap().read_to_string(&mut text)?;
+    /// assert_eq!(text, "heard\n");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn stdout(mut self, stdio: impl Into<Stdio>) -> Self {
+        self.standard[1] = Some(stdio.into());
+        self
+    }
+
+    /// Its standard error. Default: this process's.
+    pub fn stderr(mut self, stdio: impl Into<Stdio>) -> Self {
+        self.standard[2] = Some(stdio.into());
+        self
+    }
+
     /// The CPUs, by number, on which it may run.
     ///
     /// If none of them can be used, that is the error of [`join`](JoinHandle::join).
@@ -223,13 +256,13 @@ impl Builder {
             .map_err(|error| invalid(format!("bingfa: the arguments: {error}")))?;
         drop(args);
         let thunk: child::Thunk = child::call::<A, T>;
-        let plan = self.plan(thunk as usize, f as usize, arguments)?;
+        let (plan, ends) = self.plan(thunk as usize, f as usize, arguments)?;
         let record = blocking::run(&"spawn", move || start(plan))?;
-        Ok(JoinHandle::new(record, wire::decode::<T>))
+        Ok(JoinHandle::new(record, wire::decode::<T>, ends))
     }
 
     /// Everything that the caller's own thread must say.
-    fn plan(self, thunk: usize, function: usize, arguments: Vec<u8>) -> io::Result<Plan> {
+    fn plan(self, thunk: usize, function: usize, arguments: Vec<u8>) -> io::Result<(Plan, Ends)> {
         if attributes::is_privileged() {
             let why = "bingfa: a program with raised privileges (set-user-ID) spawns no processes";
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
@@ -261,19 +294,45 @@ impl Builder {
             affinity,
             limits: Vec::new(),
         };
-        Ok(Plan {
+        let (standard, ends) = standard(self.standard)?;
+        let plan = Plan {
             orders,
             arguments,
             method: self.method,
             environment: environment(self.environment)?,
             limits: self.limits,
             privileges: attributes::privileges(),
-            standard: std::array::from_fn(|number| {
-                let number = number as RawFd;
-                fd::is_open(number).then_some(Standard::Own(number))
-            }),
-        })
+            standard,
+        };
+        Ok((plan, ends))
     }
+}
+
+/// This process's ends of the pipes to the child's descriptors 0 to 2.
+pub(super) type Ends = [Option<OwnedFd>; 3];
+
+/// The child's ends, and ours.
+fn standard(wanted: [Option<Stdio>; 3]) -> io::Result<([Option<Standard>; 3], Ends)> {
+    let (mut theirs, mut ours) = ([const { None }; 3], [const { None }; 3]);
+    for (number, stdio) in wanted.into_iter().enumerate() {
+        let own = number as RawFd;
+        theirs[number] = match stdio.map_or(Kind::Inherit, |stdio| stdio.0) {
+            Kind::Inherit => fd::is_open(own).then_some(Standard::Own(own)),
+            Kind::Null => Some(Standard::Given(super::zygote::null()?.into())),
+            Kind::Given(fd) => Some(Standard::Given(fd)),
+            Kind::Piped => {
+                let (reader, writer) = io::pipe()?;
+                let (child, parent): (OwnedFd, OwnedFd) = if number == 0 {
+                    (reader.into(), writer.into())
+                } else {
+                    (writer.into(), reader.into())
+                };
+                ours[number] = Some(parent);
+                Some(Standard::Given(child))
+            }
+        };
+    }
+    Ok((theirs, ours))
 }
 
 fn invalid(why: String) -> io::Error {
@@ -332,12 +391,14 @@ struct Plan {
 enum Standard {
     /// This process's own of this number.
     Own(RawFd),
+    Given(OwnedFd),
 }
 
 impl Standard {
     fn raw(&self) -> RawFd {
         match self {
             Standard::Own(number) => *number,
+            Standard::Given(fd) => fd.as_raw_fd(),
         }
     }
 }
@@ -408,11 +469,14 @@ fn start(plan: Plan) -> io::Result<Arc<Record>> {
     let mut link = Link::new(ours, wire::job(&orders, &arguments)?)?;
     drop(arguments);
     link.transfer(); // what fits is there before the child looks
-    let standard = standard.each_ref().map(|s| s.as_ref().map(Standard::raw));
+    let numbers = standard
+        .each_ref()
+        .map(|given| given.as_ref().map(Standard::raw));
     let made = match method {
-        StartMethod::Zygote => copy(&mut nursery, &privileges, standard, &theirs)?,
-        StartMethod::Exec => exec(&environment, standard, theirs)?,
+        StartMethod::Zygote => copy(&mut nursery, &privileges, numbers, &theirs)?,
+        StartMethod::Exec => exec(&environment, numbers, theirs)?,
     };
+    drop(standard); // the child has them
     let keep_alive = (!orders.daemon).then(exit::keep_alive);
     let record = Record::new(
         keeper::next_id(),

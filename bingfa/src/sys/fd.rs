@@ -45,3 +45,55 @@ pub(crate) fn duplicate(number: std::os::fd::RawFd) -> io::Result<std::os::fd::O
         }
     }
 }
+
+/// One read that does not wait; `WouldBlock` if it would have to.
+#[cfg(feature = "process")]
+pub(crate) fn read_now(fd: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<usize> {
+    let part = libc::iovec {
+        iov_base: buf.as_mut_ptr().cast(),
+        iov_len: buf.len(),
+    };
+    // SAFETY: by invariant 1 the kernel stays inside `buf`.
+    let n = unsafe { libc::preadv2(fd.as_raw_fd(), &raw const part, 1, -1, libc::RWF_NOWAIT) };
+    match usize::try_from(n) {
+        Ok(n) => Ok(n),
+        // A kernel whose pipes do not know the flag: ask first. (The caller is the one reader.)
+        Err(_) if super::errno::last() == libc::EOPNOTSUPP => {
+            if super::socket::poll(fd.as_raw_fd(), super::socket::POLLIN, 0) == 0 {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            read(fd, buf)
+        }
+        Err(_) => Err(io::Error::last_os_error()),
+    }
+}
+
+/// `write(2)`: blocks the thread unless the descriptor is ready or non-blocking.
+#[cfg(feature = "process")]
+pub(crate) fn write(fd: BorrowedFd<'_>, buf: &[u8]) -> io::Result<usize> {
+    // SAFETY: `buf` is valid for reads of its length.
+    let n = unsafe { libc::write(fd.as_raw_fd(), buf.as_ptr().cast(), buf.len()) };
+    usize::try_from(n).map_err(|_| io::Error::last_os_error())
+}
+
+/// One write to a pipe that does not wait; `WouldBlock` if it would have to.
+#[cfg(feature = "process")]
+pub(crate) fn write_now(fd: BorrowedFd<'_>, buf: &[u8]) -> io::Result<usize> {
+    let part = libc::iovec {
+        iov_base: buf.as_ptr().cast_mut().cast(),
+        iov_len: buf.len(),
+    };
+    // SAFETY: `buf` is valid for reads of its length.
+    let n = unsafe { libc::pwritev2(fd.as_raw_fd(), &raw const part, 1, -1, libc::RWF_NOWAIT) };
+    match usize::try_from(n) {
+        Ok(n) => Ok(n),
+        // As in `read_now`. A pipe that is writable has room for this much.
+        Err(_) if super::errno::last() == libc::EOPNOTSUPP => {
+            if super::socket::poll(fd.as_raw_fd(), super::socket::POLLOUT, 0) == 0 {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            write(fd, &buf[..buf.len().min(libc::PIPE_BUF)])
+        }
+        Err(_) => Err(io::Error::last_os_error()),
+    }
+}
