@@ -10,6 +10,7 @@ use std::process::{Command, Stdio};
 use common::{Ended, Killed, backends, run, run_with_input};
 
 const THREADS: &str = env!("CARGO_BIN_EXE_threads");
+const PROCESSES: &str = env!("CARGO_BIN_EXE_processes");
 const COROUTINES: &str = env!("CARGO_BIN_EXE_coroutines");
 const SERVERS: &str = env!("CARGO_BIN_EXE_servers");
 
@@ -25,6 +26,234 @@ fn prints(binary: &str, arguments: &str, seconds: f64, expected: &[&str]) {
     let ended = program(binary, arguments, 0.05);
     assert_eq!(ended.lines(), expected, "{arguments}");
     ended.slept(seconds * 0.05);
+}
+
+/// The lines, where processes may print them in any order.
+#[track_caller]
+fn prints_in_any_order(arguments: &str, seconds: f64, expected: &[&str]) {
+    let ended = program(PROCESSES, arguments, 0.05);
+    let (mut lines, mut expected) = (ended.lines(), expected.to_vec());
+    lines.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!(lines, expected, "{arguments}");
+    ended.slept(seconds * 0.05);
+}
+
+/// The number at the end of a line.
+#[track_caller]
+fn number_after(line: &str, before: &str) -> u32 {
+    let number = line
+        .strip_prefix(before)
+        .unwrap_or_else(|| panic!("{line}"));
+    number.trim_end_matches("执行中").parse().unwrap()
+}
+
+#[test]
+fn p01_main_does_not_wait_but_the_program_does() {
+    let lines = ["主进程", "写讲话稿任务开始", "写讲话稿任务执行完毕"];
+    prints_in_any_order("p01", 5.0, &lines);
+    prints_in_any_order("p01 ok", 2.0, &["ending", "ok"]);
+}
+
+#[test]
+fn p02_an_object_runs_in_a_process() {
+    prints_in_any_order("p02", 5.0, &["主进程", "约会任务开始", "任务结束"]);
+    prints_in_any_order("p02 lqz", 2.0, &["主进程", "Process-1", "lqz", "19"]);
+}
+
+#[test]
+fn p03_children_run_together_unless_joined_in_turn() {
+    let take = |version: &str, count: usize, least: f64, most: f64| {
+        let ended = program(PROCESSES, &format!("p03 {version}"), 0.05);
+        let lines = ended.lines();
+        assert_eq!(lines.len(), count, "{lines:?}");
+        let last = lines[count - 1].trim_start_matches("Totally take ");
+        let seconds: f64 = last.trim_end_matches(" seconds").parse().unwrap();
+        // On a slow machine only the difference between together and in turn counts.
+        assert!(
+            seconds >= least * 0.05 && seconds < most,
+            "{version}: {seconds}"
+        );
+        lines.into_iter().map(String::from).collect::<Vec<_>>()
+    };
+    take("three", 8, 3.0, 30.0);
+    take("five", 7, 2.0, 30.0);
+    let in_turn = take("five-in-turn", 7, 10.0, 30.0);
+    let tasks: Vec<_> = (0..5).map(|i| format!("我是task1 {i}")).collect();
+    assert_eq!(in_turn[..5], tasks);
+    let two = take("two", 4, 2.0, 30.0);
+    let father = number_after(&two[0], "current father process ");
+    let sons: Vec<_> = two[1..3]
+        .iter()
+        .map(|line| line.split(' ').nth(3).unwrap())
+        .collect();
+    assert!(sons[0] != sons[1] && !sons.contains(&father.to_string().as_str()));
+}
+
+#[test]
+fn p04_two_whole_lines_are_appended() {
+    prints_in_any_order("p04", 10.0, &["first line", "second line"]);
+}
+
+#[test]
+fn p05_names_are_distinct_or_given() {
+    let lines = [
+        "Process-1",
+        "Process-2",
+        "process01",
+        "lqz",
+        "19",
+        "lqz",
+        "19",
+        "lqz",
+        "19",
+    ];
+    prints_in_any_order("p05", 0.0, &lines);
+}
+
+#[test]
+fn p06_a_child_is_terminated() {
+    let ended = program(PROCESSES, "p06", 1.0);
+    let lines = ended.lines();
+    assert_eq!((lines[0], lines[2], lines[3]), ("true", "ssss", "false"));
+    assert!(lines[4].contains("SIGTERM"), "{lines:?}");
+    assert_eq!(lines.len(), 5);
+}
+
+#[test]
+fn p07_numbers_of_the_family() {
+    let ended = program(PROCESSES, "p07", 1.0);
+    let lines = ended.lines();
+    let child = number_after(lines[0], "子进程");
+    let parent = number_after(lines[1], "子进程的父进程");
+    assert_eq!(number_after(lines[2], "子进程的进程号"), child);
+    assert_eq!(number_after(lines[3], "主进程"), parent);
+    let own = std::process::id();
+    assert_eq!(number_after(lines[4], "主进程的父进程"), own);
+}
+
+#[test]
+fn p08_a_child_greets_bob() {
+    let ended = program(PROCESSES, "p08", 1.0);
+    let lines = ended.lines();
+    let main = number_after(lines[3], "process id: ");
+    assert_eq!(lines[..2], ["main line", "process name: main"]);
+    assert_eq!(lines[4..6], ["function f", "process name: Process-1"]);
+    assert_eq!(number_after(lines[6], "parent process: "), main);
+    assert_ne!(number_after(lines[7], "process id: "), main);
+    assert_eq!(lines[8..], ["hello bob"]);
+}
+
+#[test]
+fn p09_p10_processes_do_not_share() {
+    prints(PROCESSES, "p09", 0.0, &["18"]);
+    let n = [
+        "我是task",
+        "子进程的： 100",
+        "主进程的： 10",
+        "我是task",
+        "子进程的： 100",
+        "直接调用之后： 100",
+    ];
+    prints(PROCESSES, "p09 n", 0.0, &n);
+    prints(PROCESSES, "p09 zero", 0.0, &["主 100"]);
+    let pools = [
+        "子进程的名字是>>> 子进程01",
+        "[101, 1]",
+        "子进程的名字是>>> 子进程02",
+        "[102, 1]",
+        "主进程结束",
+    ];
+    prints(PROCESSES, "p10", 0.0, &pools);
+}
+
+#[test]
+fn p11_a_daemon_process_is_cut_off() {
+    let ended = program(PROCESSES, "p11", 1.0);
+    assert_eq!(ended.lines(), ["苏妲己还活着", "纣王驾崩了"]);
+}
+
+#[test]
+fn p12_a_daemon_dies_with_a_parent_that_is_killed() {
+    let mut command = Command::new(PROCESSES);
+    command
+        .args(["p12", "--below", "100000"])
+        .stdout(Stdio::piped());
+    let mut parent = Killed(command.spawn().unwrap());
+    let mut lines = BufReader::new(parent.0.stdout.take().unwrap()).lines();
+    let child: u32 = lines.next().unwrap().unwrap().parse().unwrap();
+    assert_eq!(lines.next().unwrap().unwrap(), "4999950000");
+    parent.0.kill().unwrap();
+    parent.0.wait().unwrap();
+    // Its output ends when the last process that has it is gone: the parent, the child.
+    assert!(lines.next().is_none());
+    let stat = format!("/proc/{child}/stat");
+    while std::fs::read_to_string(&stat).is_ok_and(|state| !state.contains(") Z")) {
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn p15_five_named_processes() {
+    let ended = program(PROCESSES, "p15", 0.05);
+    let lines = ended.lines();
+    let of = |part: &str| lines.iter().filter(|line| line.contains(part)).count();
+    assert_eq!(
+        lines.iter().filter(|line| **line == "结果是5050").count(),
+        5
+    );
+    for i in 1..=5 {
+        assert_eq!(of(&format!("process-00{i}")), 1);
+    }
+    let parent = number_after(lines[15], "这是父进程,进程id为");
+    assert_eq!(of(&format!("父进程id:{parent}")), 5);
+}
+
+#[test]
+fn p38_threads_have_the_number_of_their_process() {
+    let ended = program(PROCESSES, "p38", 0.05);
+    let numbers: HashMap<_, _> = ended
+        .lines()
+        .into_iter()
+        .map(|line| line.split_once(' ').unwrap())
+        .collect();
+    assert_eq!(numbers.len(), 5);
+    assert_eq!(numbers["线程1"], numbers["主"]);
+    assert_eq!(numbers["线程2"], numbers["主"]);
+    assert_ne!(numbers["进程1"], numbers["主"]);
+    assert_ne!(numbers["进程1"], numbers["进程2"]);
+    ended.slept(3.0 * 0.05);
+}
+
+#[test]
+fn p39_starts_are_measured() {
+    let ended = program(PROCESSES, "p39", 1.0);
+    let lines = ended.lines();
+    assert_eq!(lines[..3], ["hello", "hello", "主线程/主进程"]);
+    assert!(lines[3].starts_with("thread: ") && lines[4].starts_with("process: "));
+}
+
+#[test]
+fn p55_p56_sums_and_times() {
+    let ended = program(PROCESSES, "p55 --to 100000", 1.0);
+    let lines = ended.lines();
+    assert_eq!(
+        lines.iter().filter(|line| **line == "5000050000").count(),
+        10
+    );
+    assert!(lines[5].starts_with("threads: ") && lines[11].starts_with("processes: "));
+
+    let ended = program(PROCESSES, "p56", 0.01);
+    let lines = ended.lines();
+    for (line, what) in lines.iter().zip([
+        "计算密集型 4 t",
+        "计算密集型 4 p",
+        "IO密集型 4 t",
+        "IO密集型 4 p",
+    ]) {
+        assert!(line.starts_with(what), "{line}");
+    }
+    assert_eq!(lines.len(), 4);
 }
 
 #[test]
