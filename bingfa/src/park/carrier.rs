@@ -13,7 +13,13 @@ pub(crate) const FLAG_BITS: u32 = 3;
 /// between carriers: somebody, but nobody knows who.
 pub(crate) const ANONYMOUS: u64 = u64::MAX >> FLAG_BITS;
 
+/// The flag of a word that has the number of those who share the lock in place of an owner.
+pub(crate) const SHARED: u64 = 1 << (FLAG_BITS - 1);
+
 /// The owner that a lock's word names, if it is known.
 pub(crate) fn owner(word: u64) -> Option<u64> {
+    if word & SHARED != 0 {
+        return None;
+    }
     Some(word >> FLAG_BITS).filter(|owner| ![0, ANONYMOUS].contains(owner))
 }

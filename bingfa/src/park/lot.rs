@@ -37,7 +37,7 @@ use super::atomic::{
     UnsafeCell,
 };
 use super::carrier;
-use super::wait::{self, Outcome, Unparker};
+use super::wait::{self, Outcome, Queued, Unparker};
 
 /// How many waiters are woken at a time, outside of the bucket's lock.
 const BATCH: usize = 16;
@@ -54,8 +54,8 @@ pub(crate) struct Spot {
     pub(crate) key: usize,
     /// What wakers should know of the waiter.
     pub(crate) tag: u64,
-    /// Before those who are there already.
-    pub(crate) front: bool,
+    /// The waiter was in this queue before: it goes before all who came later than it.
+    pub(crate) again: bool,
     /// The word of an exclusive lock, which names its owner (see [`carrier::owner`]), for
     /// the deadlock report. It must live as long as the wait.
     pub(crate) word: Option<NonNull<AtomicU64>>,
@@ -67,7 +67,7 @@ impl Spot {
         Self {
             key,
             tag: 0,
-            front: false,
+            again: false,
             word: None,
         }
     }
@@ -134,7 +134,7 @@ struct Inner {
     arrival: u64,
     tag: u64,
     word: Option<NonNull<AtomicU64>>,
-    unparker: Option<Unparker>,
+    who: Option<Queued>,
 }
 
 // SAFETY: `inner` is guarded by the bucket's lock (invariant 2); what it points to is
@@ -256,21 +256,29 @@ impl Queue {
 
     /// # Safety
     /// The bucket is locked; the waiter is pinned and in no queue.
-    unsafe fn push(&mut self, waiter: NonNull<Waiter>, front: bool) {
+    unsafe fn push(&mut self, waiter: NonNull<Waiter>, again: bool) {
         let this = waiter.as_ptr().cast_const();
-        let (previous, next) = if front {
-            (null(), self.first)
-        } else {
-            (self.last, null())
-        };
-        self.arrivals += 1;
-        let arrival = self.arrivals;
-        // SAFETY: the neighbours are queued, so alive (invariant 1), and the bucket is locked.
+        // SAFETY: what is reached is queued, so alive (invariant 1), and the bucket is locked.
         unsafe {
+            let mut next = null();
+            if again {
+                let arrival = inner(this, |this| this.arrival);
+                next = self.first;
+                while !next.is_null() && inner(next, |next| next.arrival) < arrival {
+                    next = inner(next, |next| next.next);
+                }
+            } else {
+                self.arrivals += 1;
+                inner(this, |this| this.arrival = self.arrivals);
+            }
+            let previous = if next.is_null() {
+                self.last
+            } else {
+                inner(next, |next| next.previous)
+            };
             inner(this, |this| {
                 this.previous = previous;
                 this.next = next;
-                this.arrival = arrival;
             });
             self.link(previous, this);
             self.relink(next, this);
@@ -317,9 +325,9 @@ impl Queue {
 unsafe fn hand_out(waiter: NonNull<Waiter>, token: usize) -> Option<Unparker> {
     // SAFETY: not served yet, so still there: its owner has to lock this bucket to leave.
     unsafe {
-        let unparker = inner(waiter.as_ptr(), |this| this.unparker.take());
-        waiter.as_ref().served.store(QUEUED + 1 + token, Release);
-        unparker
+        let who = inner(waiter.as_ptr(), |this| this.who.take());
+        let release = || waiter.as_ref().served.store(QUEUED + 1 + token, Release);
+        who.expect("queued with it").wake_after(release)
     }
 }
 
@@ -336,7 +344,7 @@ impl Waiter {
                 arrival: 0,
                 tag: 0,
                 word: None,
-                unparker: None,
+                who: None,
             }),
             _pin: PhantomPinned,
         }
@@ -346,7 +354,7 @@ impl Waiter {
     pub(crate) fn enqueue(
         self: Pin<&Self>,
         spot: Spot,
-        unparker: Unparker,
+        who: Queued,
         valid: impl FnOnce() -> bool,
     ) -> bool {
         debug_assert!(!self.is_queued());
@@ -356,7 +364,7 @@ impl Waiter {
             inner(this.as_ptr(), |inner| {
                 inner.tag = spot.tag;
                 inner.word = spot.word;
-                inner.unparker = Some(unparker);
+                inner.who = Some(who);
             });
         }
         let mut queue = lock(spot.key);
@@ -367,7 +375,7 @@ impl Waiter {
         self.key.store(spot.key, Relaxed);
         self.served.store(QUEUED, Relaxed);
         // SAFETY: pinned, and from now on in this queue alone (invariant 1).
-        unsafe { queue.push(this, spot.front) };
+        unsafe { queue.push(this, spot.again) };
         true
     }
 
@@ -429,16 +437,12 @@ impl Waiter {
             return false;
         }
         // Cloned and dropped without the lock: wakers are other people's code.
-        let mut unparker = Some(Unparker::Async(waker.clone()));
+        let mut who = Some(Queued::Other(Unparker::Async(waker.clone())));
         let Some(queue) = self.lock() else {
             return false;
         };
         // SAFETY: queued, and its bucket is locked.
-        unsafe {
-            inner(self, |inner| {
-                std::mem::swap(&mut inner.unparker, &mut unparker)
-            })
-        };
+        unsafe { inner(self, |inner| std::mem::swap(&mut inner.who, &mut who)) };
         drop(queue);
         true
     }
@@ -464,24 +468,34 @@ pub(crate) fn park(
     before_sleep: impl FnOnce(),
     left: impl FnOnce(bool),
 ) -> Parked {
-    wait::about_to_wait();
     let waiter = pin!(Waiter::new(carrier::id()));
-    let waiter = waiter.as_ref();
-    if !waiter.enqueue(spot, Unparker::current(), valid) {
+    park_as(
+        waiter.as_ref(),
+        spot,
+        what,
+        deadline,
+        valid,
+        before_sleep,
+        left,
+    )
+}
+
+/// As [`park`], with a waiter that may have waited before.
+#[track_caller]
+pub(crate) fn park_as(
+    waiter: Pin<&Waiter>,
+    spot: Spot,
+    what: &'static &'static str,
+    deadline: Option<Instant>,
+    valid: impl FnOnce() -> bool,
+    before_sleep: impl FnOnce(),
+    left: impl FnOnce(bool),
+) -> Parked {
+    wait::about_to_wait();
+    if !waiter.enqueue(spot, Queued::current(), valid) {
         return Parked::Invalid;
     }
     before_sleep();
-    wait_for(waiter, what, deadline, left)
-}
-
-/// The second half of [`park`], for a waiter of the calling carrier that is queued.
-#[track_caller]
-pub(crate) fn wait_for(
-    waiter: Pin<&Waiter>,
-    what: &'static &'static str,
-    deadline: Option<Instant>,
-    left: impl FnOnce(bool),
-) -> Parked {
     let ended = loop {
         if let Some(token) = waiter.served() {
             return Parked::Served(token);
@@ -555,7 +569,7 @@ pub(crate) fn unpark_one(key: usize, finish: impl FnOnce(Option<Waiting>, bool) 
     };
     drop(queue);
     if let Some(unparker) = unparker {
-        unparker.unpark();
+        unparker.wake();
     }
     true
 }
@@ -643,7 +657,7 @@ pub(crate) fn requeue(
     };
     drop((source, target));
     if let Some(unparker) = served {
-        unparker.unpark();
+        unparker.wake();
     }
     count
 }
@@ -752,7 +766,7 @@ impl Chosen {
     fn wake(self) -> usize {
         for picked in self.few.into_iter().map_while(|few| few).chain(self.rest) {
             if let Picked::Served(Some(unparker)) = picked {
-                unparker.unpark();
+                unparker.wake();
             }
         }
         self.len

@@ -1,6 +1,8 @@
 //! Carriers for the `loom` models: threads of loom with a token, and with a deadline and
 //! a cancel that another thread of the model sets off. Stands in for `wait` and `carrier`.
 
+#![allow(unsafe_code)]
+
 use std::time::Instant;
 
 use loom::sync::{Arc, Condvar, Mutex};
@@ -79,11 +81,29 @@ impl Unparker {
         Unparker::Carrier(current())
     }
 
-    pub(crate) fn unpark(&self) {
+    pub(crate) fn wake(self) {
         match self {
             Unparker::Carrier(carrier) => carrier.unpark(),
-            Unparker::Async(waker) => waker.wake_by_ref(),
+            Unparker::Async(waker) => waker.wake(),
         }
+    }
+}
+
+/// As the real one.
+#[derive(Debug)]
+pub(crate) enum Queued {
+    Other(Unparker),
+}
+
+impl Queued {
+    pub(crate) fn current() -> Self {
+        Queued::Other(Unparker::current())
+    }
+
+    pub(crate) unsafe fn wake_after(self, release: impl FnOnce()) -> Option<Unparker> {
+        let Queued::Other(unparker) = self;
+        release();
+        Some(unparker)
     }
 }
 

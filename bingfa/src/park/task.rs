@@ -177,6 +177,21 @@ impl TaskRef {
         }
     }
 
+    /// As [`unpark`](Self::unpark), without need of the reference any longer.
+    #[inline]
+    pub(crate) fn wake(self) {
+        if let Some(home) = self.home()
+            && !home.is_here()
+        {
+            if self.word.notify() {
+                // SAFETY: as in `send_home`; our reference goes with the node.
+                unsafe { home.post(self.into_raw()) };
+            }
+        } else {
+            self.unpark();
+        }
+    }
+
     /// Asks the coroutine to end; see `coroutine::JoinHandle::cancel`.
     pub(crate) fn cancel(&self) {
         if self.word.cancel() {

@@ -1,5 +1,8 @@
 //! The one way to wait, whatever the carrier, and the one way to wake.
 
+#![allow(unsafe_code)]
+
+use std::mem::ManuallyDrop;
 use std::panic::Location;
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -10,9 +13,9 @@ use std::time::{Duration, Instant};
 use super::cancel::{self, sooner};
 use super::check;
 use super::frame::{Frame, Request};
-use super::home::Target;
+use super::home::{Home, Target};
 use super::local;
-use super::task::TaskRef;
+use super::task::{Header, TaskRef};
 use super::thread::{self, ThreadRecord};
 use crate::registry::State;
 
@@ -55,6 +58,62 @@ impl Unparker {
             Unparker::Coroutine(task) => task.unpark(),
             Unparker::Async(waker) => waker.wake_by_ref(),
         }
+    }
+
+    /// As [`unpark`](Self::unpark), without need of it any longer.
+    #[inline]
+    pub(crate) fn wake(self) {
+        match self {
+            Unparker::Thread(record) => record.unpark(),
+            Unparker::Coroutine(task) => task.wake(),
+            Unparker::Async(waker) => waker.wake(),
+        }
+    }
+}
+
+/// Who waits in a queue: for a coroutine no reference is counted, as it does not end while
+/// it is in there.
+#[derive(Debug)]
+pub(crate) enum Queued {
+    Coroutine(NonNull<Header>),
+    Other(Unparker),
+}
+
+impl Queued {
+    /// The calling thread or coroutine.
+    #[track_caller]
+    #[inline]
+    pub(crate) fn current() -> Self {
+        match local::frame() {
+            Some(frame) => Queued::Coroutine(NonNull::from(frame.task())),
+            None => Queued::Other(Unparker::Thread(thread::current())),
+        }
+    }
+
+    /// Wakes it once `release` has let it go, or gives back who is to be woken.
+    ///
+    /// # Safety
+    /// It is in the queue and stays there until `release` has been called.
+    #[inline]
+    pub(crate) unsafe fn wake_after(self, release: impl FnOnce()) -> Option<Unparker> {
+        let task = match self {
+            Queued::Coroutine(task) => task,
+            Queued::Other(unparker) => {
+                release();
+                return Some(unparker);
+            }
+        };
+        // SAFETY: it waits (caller), so it has not ended, and has a reference to itself.
+        // The one that is made here without counting it is not dropped.
+        let task = ManuallyDrop::new(unsafe { TaskRef::from_raw(task) });
+        if task.home().is_some_and(Home::is_here) {
+            release();
+            task.unpark(); // it cannot run meanwhile: this is its thread
+            return None;
+        }
+        let task = TaskRef::clone(&task);
+        release();
+        Some(Unparker::Coroutine(task))
     }
 }
 

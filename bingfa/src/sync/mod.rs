@@ -20,23 +20,43 @@
 //! not seen. A future that is *forgotten* ([`std::mem::forget`]) while it waits keeps its
 //! place in the queue, so the lock may never be free again.
 
+#[cfg(not(loom))]
+mod condvar;
 pub(crate) mod exchange;
+#[cfg(not(loom))]
+mod lazy_lock;
 #[cfg(not(loom))]
 pub mod mpsc;
 #[cfg(not(loom))]
 mod mutex;
 #[cfg(not(loom))]
+mod once;
+#[cfg(not(loom))]
+mod once_lock;
+#[cfg(not(loom))]
 mod poison;
-#[allow(dead_code, reason = "used in full by what comes next")]
+mod raw_condvar;
 mod raw_mutex;
+mod raw_once;
+mod raw_rwlock;
+#[cfg(not(loom))]
+mod reentrant_lock;
+#[cfg(not(loom))]
+mod rwlock;
 
 #[cfg(all(test, loom))]
 mod models;
 
 #[cfg(not(loom))]
 pub use self::{
+    condvar::{Condvar, WaitTimeoutResult},
+    lazy_lock::LazyLock,
     mutex::{ArcMutexGuard, Mutex, MutexGuard},
+    once::{Once, OnceState},
+    once_lock::OnceLock,
     poison::{LockResult, PoisonError, TryLockError, TryLockResult},
+    reentrant_lock::{ReentrantLock, ReentrantLockGuard},
+    rwlock::{ArcRwLockReadGuard, ArcRwLockWriteGuard, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 #[cfg(not(loom))]
 #[doc(no_inline)]

@@ -9,6 +9,7 @@
 use std::cell::UnsafeCell;
 use std::fmt;
 use std::marker::PhantomData;
+use std::mem::ManuallyDrop;
 use std::ops::{Deref, DerefMut};
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
@@ -109,10 +110,10 @@ impl<T: ?Sized> Mutex<T> {
     pub fn lock(&self) -> LockResult<MutexGuard<'_, T>> {
         let id = carrier::id();
         if self.raw.lock_fast(id) {
-            return Ok(self.guard());
+            return Ok(self.guard(id));
         }
         self.wait(id, None);
-        poison::wrap(self.raw.is_poisoned(), self.guard())
+        poison::wrap(self.raw.is_poisoned(), self.guard(id))
     }
 
     /// True: the lock is the caller's; false: the deadline has passed.
@@ -134,8 +135,9 @@ impl<T: ?Sized> Mutex<T> {
     /// a panic has poisoned the lock.
     #[inline]
     pub fn try_lock(&self) -> TryLockResult<MutexGuard<'_, T>> {
-        if self.raw.try_lock(carrier::id()) {
-            poison::wrap_try(self.raw.is_poisoned(), self.guard())
+        let id = carrier::id();
+        if self.raw.try_lock(id) {
+            poison::wrap_try(self.raw.is_poisoned(), self.guard(id))
         } else {
             Err(TryLockError::WouldBlock)
         }
@@ -179,8 +181,9 @@ impl<T: ?Sized> Mutex<T> {
 
     #[track_caller]
     fn try_lock_until(&self, deadline: Option<Instant>) -> TryLockResult<MutexGuard<'_, T>> {
-        if self.wait(carrier::id(), deadline) {
-            poison::wrap_try(self.raw.is_poisoned(), self.guard())
+        let id = carrier::id();
+        if self.wait(id, deadline) {
+            poison::wrap_try(self.raw.is_poisoned(), self.guard(id))
         } else {
             Err(TryLockError::WouldBlock)
         }
@@ -198,7 +201,7 @@ impl<T: ?Sized> Mutex<T> {
     /// Dropping the future leaves the queue; if it was given the lock, that goes to the next.
     pub async fn lock_async(&self) -> LockResult<MutexGuard<'_, T>> {
         LockFuture::new(&self.raw).await;
-        poison::wrap(self.raw.is_poisoned(), self.guard())
+        poison::wrap(self.raw.is_poisoned(), self.guard(carrier::ANONYMOUS))
     }
 
     /// Waits for the lock and takes it, with a guard that keeps the lock alive.
@@ -273,17 +276,29 @@ impl<T: ?Sized> Mutex<T> {
         poison::wrap(poisoned, self.data.get_mut())
     }
 
-    /// The caller holds the lock.
+    pub(super) fn raw(&self) -> &RawMutex {
+        &self.raw
+    }
+
+    /// Locks as `id`, as [`lock`](Self::lock) does.
+    #[track_caller]
+    pub(super) fn relock(&self, id: u64) -> MutexGuard<'_, T> {
+        self.wait(id, None);
+        self.guard(id)
+    }
+
+    /// The caller holds the lock, as `id`.
     #[inline(always)]
-    fn guard(&self) -> MutexGuard<'_, T> {
+    pub(super) fn guard(&self, id: u64) -> MutexGuard<'_, T> {
         MutexGuard {
             mutex: self,
+            id,
             before: Before::now(),
             not_send: PhantomData,
         }
     }
 
-    /// The caller holds the lock.
+    /// The caller holds the lock, as somebody whom nobody knows.
     fn arc_guard(self: &Arc<Self>) -> ArcMutexGuard<T> {
         ArcMutexGuard {
             mutex: self.clone(),
@@ -293,11 +308,11 @@ impl<T: ?Sized> Mutex<T> {
 
     /// A guard goes.
     #[inline(always)]
-    fn release(&self, before: Before) {
+    fn release(&self, id: u64, before: Before) {
         if before.panics() {
             self.raw.poison();
         }
-        self.raw.unlock();
+        self.raw.unlock(id);
     }
 }
 
@@ -333,9 +348,27 @@ impl<T: ?Sized + fmt::Debug> fmt::Debug for Mutex<T> {
 #[clippy::has_significant_drop]
 pub struct MutexGuard<'a, T: ?Sized> {
     mutex: &'a Mutex<T>,
+    /// The owner, as the lock's word says: this carrier.
+    id: u64,
     before: Before,
-    /// The lock's word says that this carrier is its owner.
     not_send: PhantomData<*const ()>,
+}
+
+impl<'a, T: ?Sized> MutexGuard<'a, T> {
+    pub(super) fn mutex(&self) -> &'a Mutex<T> {
+        self.mutex
+    }
+
+    /// The lock, which stays locked, and its owner.
+    pub(super) fn into_parts(self) -> (&'a Mutex<T>, u64) {
+        let guard = ManuallyDrop::new(self);
+        (guard.mutex, guard.id)
+    }
+
+    /// The guard, as an error if the lock is poisoned.
+    pub(super) fn checked(guard: Self) -> LockResult<Self> {
+        poison::wrap(guard.mutex.is_poisoned(), guard)
+    }
 }
 
 // SAFETY: shared access gives `&T` and nothing else.
@@ -344,7 +377,7 @@ unsafe impl<T: ?Sized + Sync> Sync for MutexGuard<'_, T> {}
 impl<T: ?Sized> Drop for MutexGuard<'_, T> {
     #[inline]
     fn drop(&mut self) {
-        self.mutex.release(self.before);
+        self.mutex.release(self.id, self.before);
     }
 }
 
@@ -400,7 +433,7 @@ impl<T: ?Sized> ArcMutexGuard<T> {
 
 impl<T: ?Sized> Drop for ArcMutexGuard<T> {
     fn drop(&mut self) {
-        self.mutex.release(self.before);
+        self.mutex.release(carrier::ANONYMOUS, self.before);
     }
 }
 

@@ -1,24 +1,22 @@
 //! The word of an exclusive lock: who owns it, and what waiters have to know.
 //!
-//! The word is the owner's carrier id above three flags, or no id if it is free. Locking
+//! The word is the owner's carrier id above some flags, or no id if it is free. Locking
 //! and unlocking without contention is one exchange each. Waiters queue in the parking lot.
 //!
 //! # Who is next
 //! Whoever comes while the lock is free takes it (*barging*), also before one that was woken
 //! for it and does not run yet: handing the lock to somebody asleep would leave it idle for
-//! as long as a wake-up takes. The bypass is bounded: an unlock wakes one waiter, the
-//! longest waiting, and no other until that one has run. Should it find the lock taken
-//! again, it goes back to the front; after [`MAX_LOSSES`] such losses the next unlock hands
-//! the lock to it.
+//! as long as a wake-up takes. The bypass is bounded: the longest waiting is woken first,
+//! and goes back to its place should it find the lock taken again; after [`MAX_LOSSES`]
+//! such losses the next unlock hands the lock to it.
 //!
 //! # Invariants
-//! 1. `PARKED` is set while anybody is queued. (It may be set a moment longer.) It is cleared
-//!    only with the bucket locked, and set by those who are about to queue, who look again
-//!    with the bucket locked.
-//! 2. `WOKEN` is set from an unlock that wakes a waiter, which owns the flag, until that
-//!    waiter takes the lock or clears it in order to queue again. While it is set, unlocks
-//!    wake nobody. So whoever was woken runs `lock_slow` on, or passes the wake-up on.
-//! 3. While anybody is queued, the lock is owned or `WOKEN` is set: somebody will unlock.
+//! 1. While anybody is queued, either `PARKED` is set and the lock is owned, so that an
+//!    unlock will look at the queue; or somebody was woken with [`RETRY_MORE`] and is on the
+//!    way, who sets `PARKED` when it takes the lock or queues again. Between an unlock
+//!    that wakes somebody and that moment, others lock and unlock without a look at the queue.
+//! 2. `PARKED` is cleared only with the bucket locked, and set by those who are about to
+//!    queue, who look again with the bucket locked. It may be set though nobody is queued.
 //!
 //! # Memory ordering
 //! Each `Release` that takes the owner off the word pairs with the `Acquire` of the exchange
@@ -27,7 +25,7 @@
 #![allow(unsafe_code)]
 
 use std::cell::Cell;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::ptr::NonNull;
 use std::task::{Context, Poll};
 use std::time::Instant;
@@ -36,27 +34,27 @@ use crate::park::atomic::{
     AtomicU64,
     Ordering::{Acquire, Relaxed, Release},
 };
-use crate::park::carrier::{ANONYMOUS, FLAG_BITS};
+use crate::park::carrier::{self, ANONYMOUS, FLAG_BITS};
 use crate::park::lot::{self, Move, Parked, Spot, Waiter};
-use crate::park::wait::Unparker;
+use crate::park::wait::{Queued, Unparker};
 
 /// Somebody is queued.
 const PARKED: u64 = 1;
-/// Somebody was woken and is on the way.
-const WOKEN: u64 = 1 << 1;
 /// A panic unwound through a guard. Not looked at here.
-const POISONED: u64 = 1 << 2;
+const POISONED: u64 = 1 << 1;
 const FLAGS: u64 = (1 << FLAG_BITS) - 1;
 
 /// How often a waiter that was woken may find the lock taken again before it is handed over.
-const MAX_LOSSES: u32 = if cfg!(loom) { 1 } else { 16 };
+pub(super) const MAX_LOSSES: u32 = if cfg!(loom) { 1 } else { 16 };
 /// How often a thread looks again before it queues: about a microsecond.
-const SPINS: u32 = 100;
+pub(super) const SPINS: u32 = 100;
 
-/// The token of a waiter that was woken and has to try again, as the owner of `WOKEN`.
+/// The token of a waiter that was woken and has to try again.
 pub(super) const RETRY: usize = 0;
+/// The same, of one that left others behind in the queue (invariant 1).
+pub(super) const RETRY_MORE: usize = 1;
 /// The token of a waiter that owns the lock.
-pub(super) const HANDED: usize = 1;
+pub(super) const HANDED: usize = 2;
 
 /// How an attempt to lock ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +66,7 @@ pub(super) enum Locked {
 }
 
 #[derive(Debug)]
+#[repr(transparent)]
 pub(super) struct RawMutex {
     word: AtomicU64,
 }
@@ -92,15 +91,21 @@ impl RawMutex {
     }
 
     /// Where its waiters queue.
-    pub(super) fn key(&self) -> usize {
+    fn key(&self) -> usize {
         std::ptr::from_ref(self) as usize
+    }
+
+    /// The word of a lock that may be gone.
+    pub(super) fn word_of(this: NonNull<RawMutex>) -> NonNull<AtomicU64> {
+        // The word is all there is.
+        this.cast()
     }
 
     /// The tag is whom to hand the lock to, or 0.
     fn spot(&self, id: u64, losses: u32) -> Spot {
         Spot {
             tag: if losses < MAX_LOSSES { 0 } else { id },
-            front: losses > 0,
+            again: losses > 0,
             word: Some(NonNull::from(&self.word)),
             ..Spot::at(self.key())
         }
@@ -122,6 +127,12 @@ impl RawMutex {
     }
 
     // -- locking -----------------------------------------------------------------
+
+    /// Whether the caller, who is `id`, owns the lock.
+    #[inline]
+    pub(super) fn is_owned_by(&self, id: u64) -> bool {
+        self.word.load(Relaxed) >> FLAG_BITS == id // only the owner itself finds its own id
+    }
 
     /// Takes a lock that is free, not poisoned and not waited for.
     #[inline(always)]
@@ -147,13 +158,13 @@ impl RawMutex {
     }
 
     /// Takes the lock if it is free: true. Else announces that the caller is about to queue.
-    /// Either way it gives up `WOKEN` if the caller had it.
-    fn take_or_announce(&self, id: u64, woken: bool) -> bool {
+    /// `more`: the caller was served with [`RETRY_MORE`].
+    fn take_or_announce(&self, id: u64, more: bool) -> bool {
+        let parked = if more { PARKED } else { 0 };
         let mut word = self.word.load(Relaxed);
         loop {
-            let kept = if woken { word & !WOKEN } else { word };
             let free = is_free(word);
-            let new = kept | if free { id << FLAG_BITS } else { PARKED };
+            let new = word | parked | if free { id << FLAG_BITS } else { PARKED };
             if new == word {
                 return false;
             }
@@ -171,13 +182,13 @@ impl RawMutex {
     }
 
     /// A waiter has left the queue without being served.
-    fn left(&self, more: bool) {
+    pub(super) fn left(&self, more: bool) {
         if !more {
             self.word.fetch_and(!PARKED, Relaxed); // ordered by the bucket's lock
         }
     }
 
-    /// Waits for the lock and takes it. `woken`: the caller was served with [`RETRY`].
+    /// Waits for the lock and takes it. `more`: the caller was served with [`RETRY_MORE`].
     #[cold]
     #[track_caller]
     pub(super) fn lock_slow(
@@ -185,16 +196,18 @@ impl RawMutex {
         id: u64,
         what: &'static &'static str,
         deadline: Option<Instant>,
-        mut woken: bool,
+        mut more: bool,
     ) -> Locked {
+        let waiter = pin!(Waiter::new(carrier::id()));
         let mut losses = 0;
         loop {
             self.spin();
-            if self.take_or_announce(id, woken) {
+            if self.take_or_announce(id, more) {
                 return Locked::Yes;
             }
-            woken = false;
-            let parked = lot::park(
+            more = false;
+            let parked = lot::park_as(
+                waiter.as_ref(),
                 self.spot(id, losses),
                 what,
                 deadline,
@@ -203,14 +216,14 @@ impl RawMutex {
                 |more| self.left(more),
             );
             match parked {
-                Parked::Served(RETRY) => {
-                    woken = true;
+                Parked::Served(HANDED) => return Locked::Yes,
+                Parked::Served(token) => {
+                    more = token == RETRY_MORE;
                     losses += 1;
                 }
-                Parked::Served(_) => return Locked::Yes,
+                Parked::Invalid => {}
                 Parked::TimedOut => return Locked::TimedOut,
                 Parked::Interrupted => return Locked::Interrupted,
-                Parked::Invalid => {}
             }
         }
     }
@@ -218,7 +231,12 @@ impl RawMutex {
     /// Waits a little for the lock to become free if that may help.
     fn spin(&self) {
         let mut left = if may_spin() { SPINS } else { 0 };
-        while left > 0 && !is_free(self.word.load(Relaxed)) {
+        while left > 0 {
+            let word = self.word.load(Relaxed);
+            // Where others sleep, so does the caller: it would only be in their way.
+            if is_free(word) || word & PARKED != 0 {
+                return;
+            }
             std::hint::spin_loop();
             left -= 1;
         }
@@ -226,14 +244,14 @@ impl RawMutex {
 
     // -- unlocking ---------------------------------------------------------------
 
+    /// Unlocks what was locked as `id`.
     #[inline(always)]
-    pub(super) fn unlock(&self) {
-        let word = self.word.load(Relaxed);
-        if word & FLAGS != 0
-            || self
-                .word
-                .compare_exchange(word, 0, Release, Relaxed)
-                .is_err()
+    pub(super) fn unlock(&self, id: u64) {
+        let owned = id << FLAG_BITS;
+        if self
+            .word
+            .compare_exchange(owned, 0, Release, Relaxed)
+            .is_err()
         {
             self.unlock_slow();
         }
@@ -242,7 +260,7 @@ impl RawMutex {
     #[cold]
     fn unlock_slow(&self) {
         let mut word = self.word.load(Relaxed);
-        while word & (PARKED | WOKEN) != PARKED {
+        while word & PARKED == 0 {
             match self
                 .word
                 .compare_exchange_weak(word, word & FLAGS, Release, Relaxed)
@@ -252,81 +270,51 @@ impl RawMutex {
             }
         }
         lot::unpark_one(self.key(), |waiter, more| {
-            let (next, token) = match waiter {
-                Some(waiter) if waiter.tag != 0 => (waiter.tag << FLAG_BITS, HANDED),
-                Some(_) => (WOKEN, RETRY),
-                None => (0, RETRY),
-            };
             let parked = if more { PARKED } else { 0 };
-            self.update(|word| word & POISONED | next | parked);
+            let (next, token) = match waiter {
+                Some(waiter) if waiter.tag != 0 => (waiter.tag << FLAG_BITS | parked, HANDED),
+                Some(_) if more => (0, RETRY_MORE),
+                _ => (0, RETRY),
+            };
+            let mut word = self.word.load(Relaxed);
+            while let Err(now) =
+                self.word
+                    .compare_exchange_weak(word, word & POISONED | next, Release, Relaxed)
+            {
+                word = now;
+            }
             token
         });
     }
 
-    fn update(&self, f: impl Fn(u64) -> u64) {
-        let mut word = self.word.load(Relaxed);
-        while let Err(now) = self
-            .word
-            .compare_exchange_weak(word, f(word), Release, Relaxed)
-        {
-            word = now;
-        }
-    }
-
     /// The caller was served with `token` and does not want the lock any more.
-    fn pass_on(&self, token: usize) {
-        // Taking it is the simplest way to look after the queue.
-        if token == HANDED || self.take_or_withdraw() {
-            self.unlock();
-        }
-    }
-
-    /// The owner of `WOKEN` gives it up, and takes the lock if it is free: true.
-    fn take_or_withdraw(&self) -> bool {
-        let mut word = self.word.load(Relaxed);
-        loop {
-            let free = is_free(word);
-            let new = word & !WOKEN | if free { ANONYMOUS << FLAG_BITS } else { 0 };
-            match self.word.compare_exchange_weak(word, new, Acquire, Relaxed) {
-                Ok(_) => return free,
-                Err(now) => word = now,
-            }
+    pub(super) fn pass_on(&self, token: usize) {
+        let owns = match token {
+            RETRY => false,
+            // If the lock is not free, its owner has been told to look at the queue.
+            RETRY_MORE => self.take_or_announce(ANONYMOUS, true),
+            _ => true,
+        };
+        if owns {
+            self.unlock(ANONYMOUS);
         }
     }
 
     // -- for condition variables -------------------------------------------------
 
-    /// Moves up to `limit` waiters of `from` to this lock's queue, so that each is woken when it
-    /// can have the lock, and not before; see [`lot::requeue`].
-    pub(super) fn requeue_from(
-        &self,
-        from: usize,
-        limit: usize,
-        decide: impl FnOnce() -> bool,
-        finish: impl FnOnce(bool),
-    ) -> usize {
-        let word = Some(NonNull::from(&self.word));
-        let decide = || {
-            if decide() {
-                self.admit()
-            } else {
-                Move::Nothing
-            }
-        };
-        lot::requeue(from, self.key(), word, limit, decide, finish)
-    }
-
-    /// Asked with the bucket locked: how waiters come into the queue (invariant 3).
-    fn admit(&self) -> Move {
+    /// Asked with the bucket locked: how waiters come into the queue (invariant 1).
+    pub(super) fn admit(&self) -> Move {
         let mut word = self.word.load(Relaxed);
         loop {
-            let (new, how) = if is_free(word) && word & WOKEN == 0 {
-                (word | WOKEN | PARKED, Move::ButFirst(RETRY))
-            } else {
-                (word | PARKED, Move::All)
-            };
-            match self.word.compare_exchange_weak(word, new, Relaxed, Relaxed) {
-                Ok(_) => return how,
+            if is_free(word) {
+                return Move::ButFirst(RETRY_MORE);
+            }
+            let parked = word | PARKED;
+            match self
+                .word
+                .compare_exchange_weak(word, parked, Relaxed, Relaxed)
+            {
+                Ok(_) => return Move::All,
                 Err(now) => word = now,
             }
         }
@@ -334,12 +322,12 @@ impl RawMutex {
 }
 
 #[cfg(not(loom))]
-fn may_spin() -> bool {
+pub(super) fn may_spin() -> bool {
     crate::park::local::frame().is_none() && crate::park::more_than_one_cpu()
 }
 
 #[cfg(loom)]
-fn may_spin() -> bool {
+pub(super) fn may_spin() -> bool {
     false
 }
 
@@ -371,24 +359,24 @@ impl Future for LockFuture<'_> {
         if waiter.refresh(context.waker()) {
             return Poll::Pending;
         }
-        let mut woken = false;
+        let mut more = false;
         match waiter.collect() {
             None => {}
-            Some(RETRY) => {
-                woken = true;
+            Some(HANDED) => return Poll::Ready(()),
+            Some(token) => {
+                more = token == RETRY_MORE;
                 this.losses.set(this.losses.get() + 1);
             }
-            Some(_) => return Poll::Ready(()),
         }
         let mutex = this.mutex;
         let spot = Spot {
             word: None, // a forgotten future may outlive the lock
             ..mutex.spot(ANONYMOUS, this.losses.get())
         };
-        while !mutex.take_or_announce(ANONYMOUS, woken) {
-            woken = false;
-            let unparker = Unparker::Async(context.waker().clone());
-            if waiter.enqueue(spot, unparker, || mutex.is_to_be_unlocked()) {
+        while !mutex.take_or_announce(ANONYMOUS, more) {
+            more = false;
+            let who = Queued::Other(Unparker::Async(context.waker().clone()));
+            if waiter.enqueue(spot, who, || mutex.is_to_be_unlocked()) {
                 return Poll::Pending;
             }
         }
