@@ -24,7 +24,8 @@ pub(crate) fn run(args: &Args) {
             .expect("monoio needs io_uring")
             .block_on(monoio()),
         "std" => threads(),
-        "epoll-loop" => epoll_loop::serve().expect("the epoll loop"),
+        "epoll-loop" => epoll_loop::serve(false).expect("the epoll loop"),
+        "epoll-loop-buffers" => epoll_loop::serve(true).expect("the epoll loop"),
         _ => args.unknown(),
     }
 }

@@ -1,5 +1,8 @@
 //! `epoll-loop`, the floor of `echo`: one thread, edge-triggered epoll, no runtime.
 //!
+//! Since nothing is kept between two requests, all connections can use one buffer, which is always in the cache.
+//! `epoll-loop-buffers` has a buffer per connection, as every runtime has, and a parser would need.
+//!
 //! After a short read it waits for the next edge instead of reading again: two system calls for a request.
 
 use harness::{ECHO_BUFFER, Figures};
@@ -11,7 +14,12 @@ use std::os::fd::OwnedFd;
 
 const LISTENER: u64 = u64::MAX;
 
-pub(crate) fn serve() -> io::Result<()> {
+struct Connection {
+    stream: TcpStream,
+    own_buffer: Option<Box<[u8; ECHO_BUFFER]>>,
+}
+
+pub(crate) fn serve(own_buffers: bool) -> io::Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     listener.set_nonblocking(true)?;
     let epoll = epoll::create(CreateFlags::CLOEXEC)?;
@@ -23,21 +31,25 @@ pub(crate) fn serve() -> io::Result<()> {
     )?;
     harness::serve_until_stdin_ends(listener.local_addr()?.port(), Figures::new);
 
-    let mut connections: Vec<Option<TcpStream>> = Vec::new();
+    let mut connections: Vec<Option<Connection>> = Vec::new();
     let mut events: Vec<Event> = Vec::with_capacity(1024);
     let mut buffer = [0; ECHO_BUFFER];
     loop {
         epoll::wait(&epoll, spare_capacity(&mut events), None)?;
         for event in events.drain(..) {
             if event.data.u64() == LISTENER {
-                accept(&listener, &epoll, &mut connections)?;
+                accept(&listener, &epoll, &mut connections, own_buffers)?;
                 continue;
             }
             let slot = &mut connections[event.data.u64() as usize];
-            if let Some(stream) = slot
-                && echo(stream, &mut buffer).is_err()
-            {
-                *slot = None;
+            if let Some(connection) = slot {
+                let buffer = match &mut connection.own_buffer {
+                    Some(own) => &mut **own,
+                    None => &mut buffer,
+                };
+                if echo(&mut connection.stream, buffer).is_err() {
+                    *slot = None;
+                }
             }
         }
     }
@@ -46,7 +58,8 @@ pub(crate) fn serve() -> io::Result<()> {
 fn accept(
     listener: &TcpListener,
     epoll: &OwnedFd,
-    connections: &mut Vec<Option<TcpStream>>,
+    connections: &mut Vec<Option<Connection>>,
+    own_buffers: bool,
 ) -> io::Result<()> {
     loop {
         let stream = match listener.accept() {
@@ -63,7 +76,8 @@ fn accept(
             data,
             EventFlags::IN | EventFlags::RDHUP | EventFlags::ET,
         )?;
-        connections.push(Some(stream));
+        let own_buffer = own_buffers.then(|| Box::new([0; ECHO_BUFFER]));
+        connections.push(Some(Connection { stream, own_buffer }));
     }
 }
 

@@ -4,7 +4,13 @@ use crate::options::Options;
 use std::time::Duration;
 
 /// Contenders that are limits, not peers.
-const FLOORS: &[&str] = &["corosensei", "page-touch", "page-touch-1", "epoll-loop"];
+const FLOORS: &[&str] = &[
+    "corosensei",
+    "page-touch",
+    "page-touch-1",
+    "epoll-loop",
+    "epoll-loop-buffers",
+];
 
 /// Contenders written in Python.
 const PYTHONS: &[&str] = &["python", "uvloop", "gevent", "futures"];

@@ -4,7 +4,7 @@ use crate::options::Options;
 use crate::plan::{Bench, Cell, Curve, Group, Load, Metric, Run};
 use std::time::Duration;
 
-const PEERS: [&str; 11] = [
+const PEERS: [&str; 12] = [
     "tokio",
     "tokio-current",
     "may",
@@ -16,6 +16,7 @@ const PEERS: [&str; 11] = [
     "uvloop",
     "gevent",
     "epoll-loop",
+    "epoll-loop-buffers",
 ];
 
 /// A thread per connection: as many threads as are still sensible.
@@ -45,7 +46,7 @@ pub(crate) fn bench(options: &Options) -> Bench {
     Bench {
         name: "echo",
         about: "64-byte TCP echo, one request in flight per connection; server on core 0, load on core 1",
-        fair: "one load generator for all servers, a 4 KiB buffer per connection, TCP_NODELAY and one core everywhere; epoll-loop is a floor without a runtime",
+        fair: "one load generator for all servers, a 4 KiB buffer per connection, TCP_NODELAY and one core everywhere; epoll-loop and epoll-loop-buffers are floors without a runtime, the first with one buffer for all",
         rounds: options.rounds_within(11, 1, BUDGET),
         groups: connections
             .iter()
