@@ -10,6 +10,9 @@ use std::time::{Duration, Instant};
 /// How long a run may take: not half as long when all is well. A first look is not held up as long.
 const LIMIT: Duration = Duration::from_secs(180);
 
+/// So many disturbed repeats in a row, and no more are tried.
+const PATIENCE: usize = 5;
+
 /// Above this many cores of load by other processes a run is spoken of.
 const LOUD: f64 = 0.25;
 /// A ratio whose quartiles lie further apart than this, as a part of it, is spoken of.
@@ -320,8 +323,8 @@ fn unsteady(rows: &[Row], rounds: usize) -> Option<String> {
 /// What has happened during the runs.
 struct Session {
     limit: Duration,
-    /// Whether there is time to repeat a run that others have disturbed.
-    patient: bool,
+    /// How many more repeats of disturbed runs may be disturbed themselves before the rest are not repeated.
+    patience: usize,
     failures: Vec<(&'static str, String)>,
     outside_loads: Vec<(f64, &'static str)>,
     bingfa_failed: bool,
@@ -331,7 +334,7 @@ impl Session {
     fn new(rounds: &Rounds) -> Self {
         Self {
             limit: rounds.budget.min(LIMIT),
-            patient: rounds.most > 3,
+            patience: if rounds.most > 3 { PATIENCE } else { 0 },
             failures: Vec::new(),
             outside_loads: Vec::new(),
             bingfa_failed: false,
@@ -356,7 +359,7 @@ impl Session {
         };
         progress.step(run.contender, &run.args.join(" "));
         let outcome = match execute::once(run, command, self.limit) {
-            Ok(outcome) if outcome.outside_load > LOUD && self.patient => {
+            Ok(outcome) if outcome.outside_load > LOUD && self.patience > 0 => {
                 self.again(run, outcome, programs)
             }
             other => other,
@@ -377,9 +380,14 @@ impl Session {
     }
 
     /// Others used the machine during `first`: runs once more, and takes the quieter of the two, whatever it has measured.
-    fn again(&self, run: &Run, first: Outcome, programs: &Programs) -> Result<Outcome, String> {
+    fn again(&mut self, run: &Run, first: Outcome, programs: &Programs) -> Result<Outcome, String> {
         let command = programs.command(run.contender)?;
         let second = execute::once(run, command, self.limit)?;
+        // Where others are always busy, repeating helps nobody.
+        self.patience = match second.outside_load > LOUD {
+            true => self.patience - 1,
+            false => PATIENCE,
+        };
         Ok(if second.outside_load < first.outside_load {
             second
         } else {
