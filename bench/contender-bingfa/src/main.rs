@@ -4,9 +4,11 @@
 //! `harness`.
 
 mod channel;
+mod condvar;
 mod echo;
 mod fair;
 mod guard;
+mod mutex;
 mod parked;
 mod spawn;
 mod switch;
@@ -21,9 +23,11 @@ fn main() {
     harness::raise_descriptor_limit();
     match args.bench.as_str() {
         "channel" => channel::run(&args),
+        "condvar" => condvar::run(&args),
         "echo" => echo::run(&args),
         "fair" => fair::run(&args),
         "guard" => guard::run(&args),
+        "mutex" => mutex::run(&args),
         "parked" => parked::run(&args),
         "spawn" => spawn::run(&args),
         "switch" => switch::run(&args),

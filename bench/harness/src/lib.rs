@@ -6,12 +6,14 @@
 mod args;
 mod channel;
 mod clock;
+mod locks;
 mod report;
 mod work;
 
 pub use args::Args;
 pub use channel::ChannelShape;
 pub use clock::{Cpu, Memory, children_cpu_seconds, process_cpu_seconds};
+pub use locks::{LockShape, lock_alone, lock_by_threads, wake_rounds};
 pub use report::{Figures, serve_until_stdin_ends};
 pub use work::{
     ECHO_BUFFER, SPAWN_WAVE, compute_step, iterations_of, sleep_lengths, switch_rounds,

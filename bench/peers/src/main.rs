@@ -3,10 +3,12 @@
 //! Started by the runner as `peers CONTENDER BENCH key=value ...`; what it prints is told in the crate `harness`.
 
 mod channel;
+mod condvar;
 mod echo;
 mod epoll_loop;
 mod fair;
 mod floors;
+mod mutex;
 mod parked;
 mod runtimes;
 mod spawn;
@@ -20,8 +22,10 @@ fn main() {
     harness::raise_descriptor_limit();
     match args.bench.as_str() {
         "channel" => channel::run(&args),
+        "condvar" => condvar::run(&args),
         "echo" => echo::run(&args),
         "fair" => fair::run(&args),
+        "mutex" => mutex::run(&args),
         "parked" => parked::run(&args),
         "spawn" => spawn::run(&args),
         "switch" => switch::run(&args),

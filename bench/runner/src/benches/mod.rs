@@ -1,8 +1,10 @@
 //! The benches: a file each, which says what is measured, against whom and why that is fair.
 
 mod channel;
+mod condvar;
 mod echo;
 mod fair;
+mod mutex;
 mod parked;
 mod spawn;
 mod switch;
@@ -21,6 +23,8 @@ const ALL: &[(&str, Plan)] = &[
     ("parked", parked::bench),
     ("echo", echo::bench),
     ("timers", timers::bench),
+    ("mutex", mutex::bench),
+    ("condvar", condvar::bench),
     ("fair", fair::bench),
     ("channel", channel::bench),
 ];

@@ -1,0 +1,60 @@
+//! `mutex`: lock, add 1, unlock.
+
+use crate::options::Options;
+use crate::plan::{Bench, Cell, Group, Metric, Run};
+
+pub(crate) fn bench(options: &Options) -> Bench {
+    let seconds = if options.quick { 0.2 } else { 0.6 };
+    let alone = group(
+        "uncontended",
+        &["bingfa", "parking_lot", "std"],
+        &["shape=alone".to_string(), format!("seconds={seconds}")],
+        1,
+        Metric::lower("ns_per_op"),
+    );
+    let threads = group(
+        "threads=4 contended",
+        &["bingfa", "parking_lot", "std"],
+        &["shape=threads=4".to_string(), format!("seconds={seconds}")],
+        2,
+        Metric::higher("ops_per_s"),
+    );
+    let tasks = [1, 2].map(|workers| {
+        group(
+            &format!("coroutines=1000 workers={workers}"),
+            &["bingfa", "tokio"],
+            &["shape=tasks=1000".to_string(), format!("seconds={seconds}")],
+            workers,
+            Metric::higher("ops_per_s"),
+        )
+    });
+    Bench {
+        name: "mutex",
+        about: "lock, add 1, unlock: alone; by four threads on two cores, with 20 steps of work in between; by 1,000 tasks of \
+                which each yields with the lock held",
+        fair: "the same loops everywhere, and the sum is checked. Fairness is not measured: tokio's Mutex serves strictly in \
+               order, the others let whoever runs take a free lock, bingfa's for a bounded number of times",
+        rounds: options.rounds(9, 3),
+        groups: [alone, threads].into_iter().chain(tasks).collect(),
+        curves: vec![],
+    }
+}
+
+fn group(
+    cell: &str,
+    names: &[&'static str],
+    args: &[String],
+    workers: usize,
+    metric: Metric,
+) -> Group {
+    let run = |name: &&'static str| match workers {
+        1 => Run::new(name, "mutex", args),
+        _ => Run::new(name, "mutex", args).on_both_cores(),
+    };
+    let runs: Vec<_> = names.iter().map(run).collect();
+    let cell = Cell::of_all(cell, &runs, &[metric]);
+    Group {
+        runs,
+        cells: vec![cell],
+    }
+}
