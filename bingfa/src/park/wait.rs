@@ -122,7 +122,7 @@ impl Queued {
 ///
 /// May return [`Outcome::Woken`] for no reason, so it is called in a loop around a condition.
 #[track_caller]
-#[inline]
+#[inline(always)]
 pub(crate) fn wait(what: &'static &'static str, deadline: Option<Instant>) -> Outcome {
     match local::frame() {
         Some(frame) => wait_in_coroutine(frame, what, deadline, Location::caller()),

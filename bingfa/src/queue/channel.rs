@@ -117,7 +117,7 @@ impl<T> Sender<T> {
     /// moment it counts as sent, and a later wait raises the cancel.
     #[doc(alias = "put")]
     #[track_caller]
-    #[inline]
+    #[inline(always)]
     pub fn send(&self, message: T) -> Result<(), SendError<T>> {
         self.0
             .exchange()
@@ -197,7 +197,7 @@ impl<T> Receiver<T> {
     /// returns the message, and a later wait raises the cancel.
     #[doc(alias = "get")]
     #[track_caller]
-    #[inline]
+    #[inline(always)]
     pub fn recv(&self) -> Result<T, RecvError> {
         self.0.exchange().get(None, &"recv").map_err(|_| RecvError)
     }

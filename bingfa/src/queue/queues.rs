@@ -7,7 +7,6 @@ use super::{
     Closed, Fifo, Get, GetError, Join, Lifo, Order, Priority, Put, PutError, TooManyDone,
     Unfinished,
 };
-use crate::park::wait::Unparker;
 use crate::sync::exchange::Exchange;
 
 /// A queue: first in, first out. Its methods are those of [`QueueOf`].
@@ -66,7 +65,7 @@ pub type PriorityQueue<T> = QueueOf<Priority<T>>;
 ///
 /// Shared by reference; every method may be called by any carrier.
 pub struct QueueOf<O: Order> {
-    exchange: Exchange<O, Unparker>,
+    exchange: Exchange<O>,
 }
 
 impl<O: Order> fmt::Debug for QueueOf<O> {
@@ -136,6 +135,7 @@ impl<O: Order> QueueOf<O> {
     /// assert_eq!(queue.put(6).unwrap_err().into_inner(), 6);
     /// ```
     #[track_caller]
+    #[inline(always)]
     pub fn put(&self, item: O::Item) -> Result<(), Closed<O::Item>> {
         self.exchange
             .put(item, None, &"queue put")
@@ -203,6 +203,7 @@ impl<O: Order> QueueOf<O> {
     /// A cancelled waiter takes nothing. If it was given an item at that same moment it returns
     /// the item, and a later wait raises the cancel.
     #[track_caller]
+    #[inline(always)]
     pub fn get(&self) -> Result<O::Item, Closed> {
         self.exchange
             .get(None, &"queue get")

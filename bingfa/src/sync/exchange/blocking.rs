@@ -10,8 +10,9 @@ use super::error::{GetError, PutError, TooManyDone, Unfinished};
 use super::node::{End, Node};
 use super::order::Order;
 use super::state::{Entered, Line};
-use crate::park::cancel;
-use crate::park::wait::{Outcome, Unparker, about_to_wait, wait, yield_if_slice_over};
+use super::waiter::Waiter;
+use crate::park::wait::{Outcome, about_to_wait, wait, yield_if_slice_over};
+use crate::park::{cancel, local, more_than_one_cpu};
 
 type What = &'static &'static str;
 
@@ -22,19 +23,53 @@ enum Waited {
     TooLate,
 }
 
-fn wake(woken: impl IntoIterator<Item = Unparker>) {
-    for waiter in woken {
-        waiter.unpark();
-    }
+#[inline(always)]
+fn wake(woken: impl IntoIterator<Item = Waiter>) {
+    woken.into_iter().for_each(Waiter::wake);
 }
 
-impl<O: Order> Exchange<O, Unparker> {
+/// Looks whether `over`, for as long as it may be worth while: a thread spins for a few
+/// microseconds and then lets others run some times; a coroutine, whose worker others want,
+/// does not. `gap`: how long to spin between two looks, at most. True: it is over.
+#[inline(always)]
+fn is_over_soon(gap: u32, mut over: impl FnMut() -> bool) -> bool {
+    local::frame().is_none() && look(gap, &mut over)
+}
+
+#[cold]
+fn look(gap: u32, over: &mut dyn FnMut() -> bool) -> bool {
+    if !more_than_one_cpu() {
+        return false;
+    }
+    let (mut spun, mut length) = (0, 1);
+    while spun < 400 {
+        if over() {
+            return true;
+        }
+        for _ in 0..length {
+            std::hint::spin_loop();
+        }
+        spun += length;
+        length = (2 * length).min(gap);
+    }
+    for _ in 0..8 {
+        std::thread::yield_now();
+        if over() {
+            return true;
+        }
+    }
+    false
+}
+
+impl<O: Order> Exchange<O> {
     /// Puts the item if that needs no wait.
     #[inline]
     pub(crate) fn try_put(&self, item: O::Item) -> Result<(), PutError<O::Item>> {
         let mut slot = Some(item);
-        let put = self.state.with(|state| state.put(&mut slot));
-        match put {
+        if self.put_quickly(&mut slot) {
+            return Ok(());
+        }
+        match self.all(|state| state.put(&mut slot)) {
             Ok(woken) => {
                 wake(woken);
                 Ok(())
@@ -52,14 +87,17 @@ impl<O: Order> Exchange<O, Unparker> {
     /// Takes an item if that needs no wait.
     #[inline]
     pub(crate) fn try_get(&self) -> Result<O::Item, GetError> {
-        let (item, woken) = self.state.with(|state| state.get())?;
+        if let Some(item) = self.get_quickly() {
+            return Ok(item);
+        }
+        let (item, woken) = self.all(|state| state.get())?;
         wake(woken);
         Ok(item)
     }
 
     /// Puts the item; waits for room until the deadline.
     #[track_caller]
-    #[inline]
+    #[inline(always)]
     pub(crate) fn put(
         &self,
         item: O::Item,
@@ -67,32 +105,52 @@ impl<O: Order> Exchange<O, Unparker> {
         what: What,
     ) -> Result<(), PutError<O::Item>> {
         yield_if_slice_over();
-        match self.try_put(item) {
-            Err(PutError::Full(item)) => self.put_slow(item, deadline, what),
-            done => done,
+        let mut slot = Some(item);
+        if self.put_quickly(&mut slot) {
+            return Ok(());
         }
+        self.put_slow(slot.expect("not taken"), deadline, what)
     }
 
     /// Takes an item; waits for one until the deadline.
     #[track_caller]
-    #[inline]
+    #[inline(always)]
     pub(crate) fn get(&self, deadline: Option<Instant>, what: What) -> Result<O::Item, GetError> {
         yield_if_slice_over();
-        match self.try_get() {
-            Err(GetError::Empty) => self.get_slow(deadline, what),
-            done => done,
+        if let Some(item) = self.get_quickly() {
+            return Ok(item);
+        }
+        self.get_slow(deadline, what)
+    }
+
+    /// Puts what is in the slot if there is room; false, and it stays there, if it has to wait
+    /// or the exchange is closed.
+    fn put_now(&self, slot: &mut Option<O::Item>) -> bool {
+        match self.all(|state| state.put(slot)) {
+            Ok(woken) => {
+                wake(woken);
+                true
+            }
+            Err(_) => false,
         }
     }
 
+    // The way from here to the switch is inlined: each frame more costs a missed prediction of
+    // its return, in each wait.
+
     #[track_caller]
-    #[inline(never)]
+    #[inline(always)]
     fn put_slow(
         &self,
         item: O::Item,
         deadline: Option<Instant>,
         what: What,
     ) -> Result<(), PutError<O::Item>> {
-        let mut node = Node::new(Some(item));
+        let mut slot = Some(item);
+        if self.splits && is_over_soon(64, || self.put_now(&mut slot)) {
+            return Ok(());
+        }
+        let mut node = Node::new(slot);
         let waited = self.wait_in(Line::Puts, &mut node, deadline, what);
         let mut item = || node.own(|inside| inside.item.take()).expect("not taken");
         match waited {
@@ -103,8 +161,17 @@ impl<O: Order> Exchange<O, Unparker> {
     }
 
     #[track_caller]
-    #[inline(never)]
+    #[inline(always)]
     fn get_slow(&self, deadline: Option<Instant>, what: What) -> Result<O::Item, GetError> {
+        let mut got = None;
+        if self.splits
+            && is_over_soon(64, || {
+                got = self.try_get().ok();
+                got.is_some()
+            })
+        {
+            return got.ok_or(GetError::Empty);
+        }
         let mut node = Node::new(None);
         match self.wait_in(Line::Gets, &mut node, deadline, what) {
             Waited::Served => Ok(node.own(|inside| inside.item.take()).expect("given")),
@@ -133,25 +200,28 @@ impl<O: Order> Exchange<O, Unparker> {
     fn wait_in(
         &self,
         line: Line,
-        node: &mut Node<O::Item, Unparker>,
+        node: &mut Node<O::Item, Waiter>,
         deadline: Option<Instant>,
         what: What,
     ) -> Waited {
         loop {
             about_to_wait(); // may panic: before anybody knows of the node
             node.reset();
-            let waiter = Unparker::current();
-            node.own(|inside| inside.waiter = Some(waiter));
             let node = NonNull::from(&mut *node);
             // SAFETY: the node stays on the caller's frame, which is not left before the wait has
             // ended or it has left the line: nothing in between unwinds.
-            match unsafe { self.enter(line, node) } {
+            match unsafe { self.enter(line, node, Waiter::current) } {
                 Entered::Served(woken) => {
                     wake(woken);
                     return Waited::Served;
                 }
                 Entered::Closed => return Waited::Closed,
                 Entered::Waits => {}
+            }
+            if line != Line::Joins && !self.splits {
+                // Not asleep yet: the other side may be about to come.
+                // SAFETY: ours.
+                is_over_soon(1, || unsafe { node.as_ref() }.end().is_some());
             }
             let (end, outcome) = loop {
                 // SAFETY: ours.
@@ -177,13 +247,13 @@ impl<O: Order> Exchange<O, Unparker> {
 
     /// Reports one item done.
     pub(crate) fn task_done(&self) -> Result<(), TooManyDone> {
-        wake(self.state.with(|state| state.done())?);
+        wake(self.all(|state| state.done())?);
         Ok(())
     }
 
     /// Lets nothing in any more; with `drain` drops what is in it.
     pub(crate) fn close(&self, drain: bool) {
-        let (items, woken) = self.state.with(|state| state.close(drain));
+        let (items, woken) = self.all(|state| state.close(drain));
         wake(woken);
         drop(items); // code of users: last
     }
@@ -191,22 +261,22 @@ impl<O: Order> Exchange<O, Unparker> {
     /// Brings back an item that was given to somebody who cannot take it any more.
     pub(super) fn restore(&self, item: O::Item) {
         let mut slot = Some(item);
-        wake(self.state.with(|state| state.restore(&mut slot)));
+        wake(self.all(|state| state.restore(&mut slot)));
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.state.with(|state| state.len())
+        self.all(|state| state.len())
     }
 
     pub(crate) fn capacity(&self) -> Option<usize> {
-        self.state.with(|state| state.capacity())
+        self.all(|state| state.capacity())
     }
 
     pub(crate) fn is_closed(&self) -> bool {
-        self.state.with(|state| state.is_closed())
+        self.all(|state| state.is_closed())
     }
 
     pub(crate) fn unfinished(&self) -> usize {
-        self.state.with(|state| state.unfinished())
+        self.all(|state| state.unfinished())
     }
 }

@@ -13,10 +13,9 @@ use std::sync::{
 };
 
 use super::{Exchange, Fifo};
-use crate::park::wait::Unparker;
 
 struct Channel<T> {
-    exchange: Exchange<Fifo<T>, Unparker>,
+    exchange: Exchange<Fifo<T>>,
     senders: AtomicUsize,
     receivers: AtomicUsize,
 }
@@ -42,7 +41,7 @@ pub(crate) fn channel<T>(capacity: Option<usize>) -> (SendEnd<T>, ReceiveEnd<T>)
 
 impl<T> SendEnd<T> {
     #[inline(always)]
-    pub(crate) fn exchange(&self) -> &Exchange<Fifo<T>, Unparker> {
+    pub(crate) fn exchange(&self) -> &Exchange<Fifo<T>> {
         &self.0.exchange
     }
 
@@ -57,7 +56,7 @@ impl<T> SendEnd<T> {
 
 impl<T> ReceiveEnd<T> {
     #[inline(always)]
-    pub(crate) fn exchange(&self) -> &Exchange<Fifo<T>, Unparker> {
+    pub(crate) fn exchange(&self) -> &Exchange<Fifo<T>> {
         &self.0.exchange
     }
 

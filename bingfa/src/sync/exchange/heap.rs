@@ -105,6 +105,7 @@ impl<T> Sealed for Priority<T> {}
 
 impl<T: Ord> Order for Priority<T> {
     type Item = T;
+    const SPLITS: bool = false;
 
     fn count(&self) -> usize {
         self.heap.len()

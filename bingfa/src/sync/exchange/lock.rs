@@ -19,6 +19,8 @@
     allow(dead_code, reason = "the models use loom's lock in its place")
 )]
 
+use std::ops::{Deref, DerefMut};
+
 use crate::park::atomic::{
     AtomicU32,
     Ordering::{Acquire, Relaxed, Release},
@@ -28,6 +30,8 @@ use crate::park::atomic::{
 const OPEN: u32 = 0;
 const LOCKED: u32 = 1;
 
+/// Alone in its cache lines, which processors fetch in pairs.
+#[repr(align(128))]
 pub(super) struct Lock<S> {
     word: Word,
     state: UnsafeCell<S>,
@@ -38,13 +42,31 @@ struct Word(AtomicU32);
 // SAFETY: the state is used by one thread at a time (invariant 1), as if it were sent there.
 unsafe impl<S: Send> Sync for Lock<S> {}
 
-/// Opens the lock again, also when the holder unwinds.
-struct Opener<'a>(&'a Word);
+/// The state, locked. Opens the lock again when it goes, also when the holder unwinds.
+pub(super) struct Guard<'a, S>(&'a Lock<S>);
 
-impl Drop for Opener<'_> {
+impl<S> Drop for Guard<'_, S> {
     #[inline(always)]
     fn drop(&mut self) {
-        self.0.open();
+        self.0.word.open();
+    }
+}
+
+impl<S> Deref for Guard<'_, S> {
+    type Target = S;
+
+    #[inline(always)]
+    fn deref(&self) -> &S {
+        // SAFETY: locked (invariant 1); shared as the guard is.
+        self.0.state.with_mut(|state| unsafe { &*state })
+    }
+}
+
+impl<S> DerefMut for Guard<'_, S> {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut S {
+        // SAFETY: locked (invariant 1); unique as the guard is.
+        self.0.state.with_mut(|state| unsafe { &mut *state })
     }
 }
 
@@ -56,15 +78,13 @@ impl<S> Lock<S> {
         }
     }
 
-    /// Runs `f` on the state, alone. `f` neither waits nor comes back here.
+    /// The state, alone. Whoever has it neither waits nor comes back here.
     #[inline(always)]
-    pub(super) fn with<R>(&self, f: impl FnOnce(&mut S) -> R) -> R {
+    pub(super) fn lock(&self) -> Guard<'_, S> {
         if !self.word.try_lock() {
             self.word.lock_slow();
         }
-        let _opener = Opener(&self.word);
-        // SAFETY: locked (invariant 1), and `f` does not come back.
-        self.state.with_mut(|state| f(unsafe { &mut *state }))
+        Guard(self)
     }
 }
 
@@ -118,10 +138,10 @@ fn one_at_a_time() {
         let lock = Arc::new(Lock::new(0));
         let other = {
             let lock = lock.clone();
-            loom::thread::spawn(move || lock.with(|count| *count += 1))
+            loom::thread::spawn(move || *lock.lock() += 1)
         };
-        lock.with(|count| *count += 1);
+        *lock.lock() += 1;
         other.join().unwrap();
-        assert_eq!(lock.with(|count| *count), 2);
+        assert_eq!(*lock.lock(), 2);
     });
 }

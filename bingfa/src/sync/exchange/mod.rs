@@ -6,9 +6,9 @@
 //! who was served has to compete again, and who waits longest is served first. Without room
 //! (capacity 0) every item passes from frame to frame: a rendezvous.
 //!
-//! Waiters are nodes on the frames of those who wait ([`node`]); all of an exchange is behind
-//! one short lock ([`lock`]), held for some instructions and never across a wait. Each step
-//! under it is in [`state`]; [`blocking`] waits as a thread or coroutine, [`pending`] as a
+//! Waiters are nodes on the frames of those who wait ([`node`]); an exchange is behind
+//! two short locks ([`lock`]), one for each end, held for some instructions and never across
+//! a wait. Each step under them is in [`state`]; [`blocking`] waits as a thread or coroutine, [`pending`] as a
 //! future or as an arm of a select.
 
 #![allow(unsafe_code)]
@@ -27,6 +27,8 @@ mod order;
 #[cfg(not(loom))]
 mod pending;
 mod state;
+#[cfg(not(loom))]
+mod waiter;
 
 use std::ptr::NonNull;
 
@@ -39,34 +41,93 @@ pub use pending::{Get, Join, Put};
 #[cfg(not(loom))]
 use lock::Lock;
 #[cfg(loom)]
+use models::Bell as Waiter;
+#[cfg(loom)]
 use models::Lock;
-use node::{End, Node};
-use state::{Entered, Line, State};
+use node::{End, Hold, Node};
+use state::{All, Entered, Head, Line, Tail};
+#[cfg(not(loom))]
+use waiter::Waiter;
 
 /// The exchange; `W` wakes those who wait in it.
-pub(crate) struct Exchange<O: Order, W> {
-    state: Lock<State<O, W>>,
+pub(crate) struct Exchange<O: Order, W = Waiter> {
+    tail: Lock<Tail<O, W>>,
+    head: Lock<Head<O>>,
+    /// Whether it has a head: not for a rendezvous, nor where order forbids it.
+    splits: bool,
 }
 
-impl<O: Order, W> Exchange<O, W> {
+/// Settles what each end may do alone, also when a comparison has panicked.
+struct Settles<'a, O: Order, W: Hold>(All<'a, O, W>);
+
+impl<O: Order, W: Hold> Drop for Settles<'_, O, W> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        self.0.settle();
+    }
+}
+
+impl<O: Order, W: Hold> Exchange<O, W> {
     /// With room for `capacity` items; `None`: for all.
     pub(crate) fn new(capacity: Option<usize>) -> Self {
-        Self {
-            state: Lock::new(State::new(capacity)),
+        let exchange = Self {
+            tail: Lock::new(Tail::new(capacity)),
+            head: Lock::new(Head::new()),
+            splits: O::SPLITS && capacity != Some(0),
+        };
+        exchange.all(|_| {});
+        exchange
+    }
+
+    /// Runs `f` on all of it, alone.
+    #[inline(always)]
+    fn all<R>(&self, f: impl FnOnce(&mut All<'_, O, W>) -> R) -> R {
+        let mut head = self.splits.then(|| self.head.lock());
+        let mut tail = self.tail.lock();
+        let mut all = Settles(All {
+            tail: &mut tail,
+            head: head.as_deref_mut(),
+        });
+        f(&mut all.0)
+    }
+
+    /// Puts the item with the tail's lock alone; false, and it stays in the slot, if that is
+    /// not enough.
+    #[inline(always)]
+    fn put_quickly(&self, slot: &mut Option<O::Item>) -> bool {
+        self.splits && self.tail.lock().put(slot)
+    }
+
+    /// Takes an item with the head's lock alone, if that is enough.
+    #[inline(always)]
+    fn get_quickly(&self) -> Option<O::Item> {
+        if self.splits {
+            self.head.lock().get()
+        } else {
+            None
         }
     }
 
-    /// Serves the node at once or has it wait, woken by the waiter that it holds.
+    /// Serves the node at once or has it wait; then `waiter` says whom to wake.
     ///
     /// # Safety
     /// The node is the caller's, and stays where it is until it has left or its wait has ended.
-    unsafe fn enter(&self, line: Line, node: NonNull<Node<O::Item, W>>) -> Entered<W> {
-        self.state.with(|state| {
+    #[inline(always)]
+    unsafe fn enter(
+        &self,
+        line: Line,
+        node: NonNull<Node<O::Item, W>>,
+        waiter: impl FnOnce() -> W,
+    ) -> Entered<W> {
+        self.all(|state| {
             // SAFETY: the caller's node, not linked.
             let now = unsafe { node::inside(node, |inside| state.attempt(line, &mut inside.item)) };
             if let Entered::Waits = now {
-                // SAFETY: not linked; it stays (caller).
-                unsafe { state.enlist(line, node) };
+                // SAFETY: the caller's, not linked; it stays (caller).
+                unsafe {
+                    node::inside(node, |inside| inside.waiter = Some(waiter()));
+                    state.enlist(line, node);
+                }
             }
             now
         })
@@ -78,7 +139,7 @@ impl<O: Order, W> Exchange<O, W> {
     /// The node is the caller's and has entered that line.
     unsafe fn leave(&self, line: Line, node: NonNull<Node<O::Item, W>>) -> Option<End> {
         // SAFETY: the caller's node.
-        let waited = self.state.with(|state| unsafe { state.delist(line, node) });
+        let waited = self.all(|state| unsafe { state.delist(line, node) });
         if waited {
             return None;
         }

@@ -5,7 +5,7 @@ use std::ptr::NonNull;
 use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
 
-use super::node::{End, Node};
+use super::node::{End, Hold, Node};
 use super::order::Fifo;
 use super::state::{Entered, Line};
 use super::{Exchange, GetError, PutError};
@@ -13,7 +13,7 @@ use crate::park::select::Claim;
 
 /// Wakes a waiter of a model.
 #[derive(Clone)]
-struct Bell(Arc<(Mutex<bool>, Condvar)>);
+pub(super) struct Bell(Arc<(Mutex<bool>, Condvar)>);
 
 impl Bell {
     fn new() -> Self {
@@ -43,8 +43,18 @@ impl<S> Lock<S> {
         Self(Mutex::new(state))
     }
 
-    pub(super) fn with<R>(&self, f: impl FnOnce(&mut S) -> R) -> R {
-        f(&mut self.0.lock().unwrap())
+    pub(super) fn lock(&self) -> loom::sync::MutexGuard<'_, S> {
+        self.0.lock().unwrap()
+    }
+}
+
+impl Hold for Bell {
+    fn hold(self) -> Self {
+        self
+    }
+
+    fn own(self) -> Self {
+        self
     }
 }
 
@@ -56,10 +66,9 @@ fn stay(model: &Model, line: Line, node: &mut Node<u32, Bell>, patient: bool) ->
     loop {
         node.reset();
         let bell = Bell::new();
-        node.own(|inside| inside.waiter = Some(bell.clone()));
         let node = NonNull::from(&mut *node);
         // SAFETY: not left before the wait has ended.
-        match unsafe { model.enter(line, node) } {
+        match unsafe { model.enter(line, node, || bell.clone()) } {
             Entered::Served(woken) => {
                 if let Some(bell) = woken {
                     bell.ring();
@@ -87,7 +96,11 @@ fn stay(model: &Model, line: Line, node: &mut Node<u32, Bell>, patient: bool) ->
 }
 
 fn put(model: &Model, item: u32, patient: bool) -> Result<(), PutError<u32>> {
-    let mut node = Node::new(Some(item));
+    let mut slot = Some(item);
+    if model.put_quickly(&mut slot) {
+        return Ok(());
+    }
+    let mut node = Node::new(slot);
     let end = stay(model, Line::Puts, &mut node, patient);
     let item = node.own(|inside| inside.item.take());
     match (end, item) {
@@ -99,6 +112,9 @@ fn put(model: &Model, item: u32, patient: bool) -> Result<(), PutError<u32>> {
 }
 
 fn get(model: &Model, patient: bool) -> Result<u32, GetError> {
+    if let Some(item) = model.get_quickly() {
+        return Ok(item);
+    }
     let mut node = Node::new(None);
     let end = stay(model, Line::Gets, &mut node, patient);
     let item = node.own(|inside| inside.item.take());
@@ -111,7 +127,7 @@ fn get(model: &Model, patient: bool) -> Result<u32, GetError> {
 }
 
 fn close(model: &Model, drain: bool) {
-    let (_, woken) = model.state.with(|state| state.close(drain));
+    let (_, woken) = model.all(|state| state.close(drain));
     woken.into_iter().for_each(Bell::ring);
 }
 
@@ -246,14 +262,14 @@ fn a_join_waits_for_the_last_report() {
             .map(|_| {
                 let model = model.clone();
                 thread::spawn(move || {
-                    let woken = model.state.with(|state| state.done()).unwrap();
+                    let woken = model.all(|state| state.done()).unwrap();
                     woken.into_iter().for_each(Bell::ring);
                 })
             })
             .collect();
         let end = stay(&model, Line::Joins, &mut Node::new(None), true);
         assert_eq!(end, Some(End::Served));
-        assert_eq!(model.state.with(|state| state.unfinished()), 0);
+        assert_eq!(model.all(|state| state.unfinished()), 0);
         for worker in workers {
             worker.join().unwrap();
         }
@@ -273,7 +289,7 @@ fn select(models: [&Model; 2], patient: bool) -> Option<u32> {
             inside.claim = Some((NonNull::from(&claim), index as u32));
         });
         let node = NonNull::from(node);
-        let waits = model.state.with(|state| {
+        let waits = model.all(|state| {
             let waits = !state.is_ready(Line::Gets, &claim);
             if waits {
                 // SAFETY: taken out below.

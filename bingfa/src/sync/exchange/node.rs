@@ -113,15 +113,28 @@ pub(super) unsafe fn inside<T, W, R>(
         .with_mut(|inside| f(unsafe { &mut *inside }))
 }
 
-/// Ends the wait of a node that the caller has unlinked; gives the one to wake, once the lock
-/// is open again.
+/// What it takes to wake somebody after its node was given back: called with the exchange
+/// locked, before that.
+pub(crate) trait Hold {
+    /// Enough to be woken by the caller as soon as the lock is open, before anything else.
+    fn hold(self) -> Self;
+
+    /// Enough to be woken at any time.
+    fn own(self) -> Self;
+}
+
+/// Ends the wait of a node that the caller has unlinked; gives the one to wake, as `hold` has it.
 ///
 /// # Safety
 /// The exchange is locked, and `node` was unlinked under this very lock by the caller.
 #[inline]
-pub(super) unsafe fn finish<T, W>(node: NonNull<Node<T, W>>, end: End) -> Option<W> {
+pub(super) unsafe fn finish<T, W: Hold>(
+    node: NonNull<Node<T, W>>,
+    end: End,
+    hold: fn(W) -> W,
+) -> Option<W> {
     // SAFETY: unlinked by us and not ended, so still ours (invariant 3).
-    let waiter = unsafe { inside(node, |inside| inside.waiter.take()) };
+    let waiter = unsafe { inside(node, |inside| inside.waiter.take().map(hold)) };
     // SAFETY: as above; after this the node may be gone.
     unsafe { node.as_ref() }.end.store(end as u32, Release);
     waiter

@@ -9,6 +9,10 @@ pub trait Order: Default + sealed::Sealed {
     /// What the queue holds.
     type Item;
 
+    /// Whether two stores in a row are as good as one.
+    #[doc(hidden)]
+    const SPLITS: bool;
+
     #[doc(hidden)]
     fn count(&self) -> usize;
 
@@ -65,6 +69,7 @@ impl<T> fmt::Debug for Lifo<T> {
 
 impl<T> Order for Fifo<T> {
     type Item = T;
+    const SPLITS: bool = true;
 
     #[inline(always)]
     fn count(&self) -> usize {
@@ -73,7 +78,9 @@ impl<T> Order for Fifo<T> {
 
     #[inline(always)]
     fn push(&mut self, slot: &mut Option<T>) {
-        self.0.extend(slot.take());
+        if let Some(item) = slot.take() {
+            self.0.push_back(item);
+        }
     }
 
     #[inline(always)]
@@ -88,6 +95,7 @@ impl<T> Order for Fifo<T> {
 
 impl<T> Order for Lifo<T> {
     type Item = T;
+    const SPLITS: bool = false;
 
     fn count(&self) -> usize {
         self.0.len()

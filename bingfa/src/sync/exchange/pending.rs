@@ -20,6 +20,7 @@ use super::error::{Closed, GetError, PutError, Unfinished};
 use super::node::{End, Node, inside};
 use super::order::Order;
 use super::state::{Entered, Line};
+use super::waiter::Waiter;
 use crate::park::select::{Selectable, Ticket};
 use crate::park::wait::Unparker;
 
@@ -37,10 +38,10 @@ enum Stage {
 
 /// What gets and puts have in common.
 struct Pending<'a, O: Order> {
-    exchange: &'a Exchange<O, Unparker>,
+    exchange: &'a Exchange<O>,
     line: Line,
     stage: Stage,
-    node: Node<O::Item, Unparker>,
+    node: Node<O::Item, Waiter>,
     _pinned: PhantomPinned,
 }
 
@@ -48,7 +49,7 @@ struct Pending<'a, O: Order> {
 unsafe impl<O: Order + Send> Send for Pending<'_, O> where O::Item: Send {}
 
 impl<'a, O: Order> Pending<'a, O> {
-    fn new(exchange: &'a Exchange<O, Unparker>, line: Line, item: Option<O::Item>) -> Self {
+    fn new(exchange: &'a Exchange<O>, line: Line, item: Option<O::Item>) -> Self {
         Self {
             exchange,
             line,
@@ -70,25 +71,22 @@ impl<'a, O: Order> Pending<'a, O> {
     ///
     /// # Safety
     /// The value stays where it is until it has left the line or is dropped.
-    unsafe fn enter(&mut self, waiter: Unparker) {
+    unsafe fn enter(&mut self, waiter: Waiter) {
         self.node.reset();
-        self.node.own(|inside| {
-            inside.claim = None;
-            inside.waiter = Some(waiter);
-        });
+        self.node.own(|inside| inside.claim = None);
         // SAFETY: the caller's duty; `Drop` leaves the line.
         let now = unsafe {
             self.exchange
-                .enter(self.line, NonNull::from(&mut self.node))
+                .enter(self.line, NonNull::from(&mut self.node), || waiter)
         };
         self.entered(now);
     }
 
-    fn entered(&mut self, now: Entered<Unparker>) {
+    fn entered(&mut self, now: Entered<Waiter>) {
         self.stage = match now {
             Entered::Served(woken) => {
                 if let Some(waiter) = woken {
-                    waiter.unpark();
+                    waiter.wake();
                 }
                 Stage::Served
             }
@@ -104,7 +102,7 @@ impl<'a, O: Order> Pending<'a, O> {
             match self.stage {
                 Stage::Idle => {
                     // SAFETY: the caller's duty.
-                    unsafe { self.enter(Unparker::Async(waker.clone())) };
+                    unsafe { self.enter(Waiter::Owned(Unparker::Async(waker.clone()))) };
                     if self.stage == Stage::Waits {
                         return Poll::Pending;
                     }
@@ -127,9 +125,9 @@ impl<'a, O: Order> Pending<'a, O> {
     /// The future was polled by another task, perhaps; false if the wait is over by now.
     fn wait_on(&mut self, waker: &Waker) -> bool {
         let node = NonNull::from(&mut self.node);
-        let mut waiter = Some(Unparker::Async(waker.clone()));
+        let mut waiter = Some(Waiter::Owned(Unparker::Async(waker.clone())));
         // The old one is dropped when the lock is open again: it is code of users.
-        self.exchange.state.with(|_| {
+        self.exchange.all(|_| {
             // SAFETY: ours, and the exchange is locked.
             unsafe {
                 inside(node, |inside| {
@@ -150,7 +148,7 @@ impl<'a, O: Order> Pending<'a, O> {
             Stage::Waits | Stage::Taken => return false,
         }
         let (line, node) = (self.line, NonNull::from(&mut self.node));
-        let now = self.exchange.state.with(|state| {
+        let now = self.exchange.all(|state| {
             // SAFETY: our node, which is not linked.
             unsafe { inside(node, |inside| state.attempt(line, &mut inside.item)) }
         });
@@ -164,13 +162,13 @@ impl<'a, O: Order> Pending<'a, O> {
     fn enlist(&mut self, ticket: &Ticket<'_>) -> bool {
         debug_assert_eq!(self.stage, Stage::Idle);
         self.node.reset();
-        let waiter = ticket.unparker.clone();
+        let waiter = Waiter::Owned(ticket.unparker.clone());
         self.node.own(|inside| {
             inside.waiter = Some(waiter);
             inside.claim = Some((NonNull::from(ticket.claim), ticket.arm));
         });
         let (line, node) = (self.line, NonNull::from(&mut self.node));
-        let waits = self.exchange.state.with(|state| {
+        let waits = self.exchange.all(|state| {
             let waits = !state.is_ready(line, ticket.claim);
             if waits {
                 // SAFETY: not linked; the select delists before the arm moves (invariant 1).
@@ -236,7 +234,7 @@ pub struct Get<'a, O: Order>(Pending<'a, O>);
 pub struct Put<'a, O: Order>(Pending<'a, O>);
 
 impl<'a, O: Order> Get<'a, O> {
-    pub(crate) fn new(exchange: &'a Exchange<O, Unparker>) -> Self {
+    pub(crate) fn new(exchange: &'a Exchange<O>) -> Self {
         Self(Pending::new(exchange, Line::Gets, None))
     }
 
@@ -255,7 +253,7 @@ impl<'a, O: Order> Get<'a, O> {
 }
 
 impl<'a, O: Order> Put<'a, O> {
-    pub(crate) fn new(exchange: &'a Exchange<O, Unparker>, item: O::Item) -> Self {
+    pub(crate) fn new(exchange: &'a Exchange<O>, item: O::Item) -> Self {
         Self(Pending::new(exchange, Line::Puts, Some(item)))
     }
 
@@ -317,7 +315,7 @@ impl<O: Order> Future for Put<'_, O> {
 pub struct Join<'a, O: Order>(Pending<'a, O>);
 
 impl<'a, O: Order> Join<'a, O> {
-    pub(crate) fn new(exchange: &'a Exchange<O, Unparker>) -> Self {
+    pub(crate) fn new(exchange: &'a Exchange<O>) -> Self {
         Self(Pending::new(exchange, Line::Joins, None))
     }
 

@@ -1,4 +1,10 @@
-//! What an exchange holds, and each step that it takes with its lock held.
+//! What an exchange holds, and each step that it takes with its locks held.
+//!
+//! A queue has two ends, each with a lock and a store of its own: puts add to the *tail*, gets
+//! take from the *head*, and when that is empty the two stores change places. So a put and
+//! a get do not disturb each other, as long as nobody waits (Michael and Scott's two-lock
+//! queue, 1996, with whole stores in place of nodes). Everything else needs both locks: it
+//! works on [`All`]. Where order or capacity forbid two stores, all is in the tail.
 //!
 //! # Invariants
 //! 1. Gets wait only while there is no item and no put waits; so a put that finds one hands
@@ -11,16 +17,20 @@
 
 #![allow(unsafe_code)]
 
+use std::ops::{Deref, DerefMut};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
 
 use super::error::{GetError, PutError, TooManyDone};
-use super::node::{End, List, Node, finish, inside};
+use super::node::{End, Hold, List, Node, finish, inside};
 use super::order::Order;
 use crate::park::select::Claim;
 
-pub(super) struct State<O: Order, W> {
+/// The end where items come in, and everything that needs both locks.
+pub(super) struct Tail<O: Order, W> {
     items: O,
+    /// How many may be put with the tail's lock alone: 0 unless only items matter.
+    room: usize,
     capacity: usize,
     closed: bool,
     /// Closed, and what was in it was thrown away.
@@ -34,7 +44,20 @@ pub(super) struct State<O: Order, W> {
 
 // SAFETY: the lists point to nodes that others own, but touch them only under the lock, and
 // what the nodes hold (items, whom to wake) may be sent.
-unsafe impl<O: Order + Send, W: Send> Send for State<O, W> where O::Item: Send {}
+unsafe impl<O: Order + Send, W: Send> Send for Tail<O, W> where O::Item: Send {}
+
+/// The end where items go out.
+pub(super) struct Head<O: Order> {
+    items: O,
+    /// Whether gets may take with the head's lock alone: no put waits.
+    open: bool,
+}
+
+/// Both ends, locked; without a head if all is in the tail.
+pub(super) struct All<'a, O: Order, W> {
+    pub(super) tail: &'a mut Tail<O, W>,
+    pub(super) head: Option<&'a mut Head<O>>,
+}
 
 /// In which line a node waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,11 +77,27 @@ pub(super) enum Entered<W> {
     Waits,
 }
 
-impl<O: Order, W> State<O, W> {
+impl<O: Order> Head<O> {
+    pub(super) fn new() -> Self {
+        Self {
+            items: O::default(),
+            open: true,
+        }
+    }
+
+    /// Takes an item, if that concerns nobody else.
+    #[inline(always)]
+    pub(super) fn get(&mut self) -> Option<O::Item> {
+        if self.open { self.items.pop() } else { None }
+    }
+}
+
+impl<O: Order, W> Tail<O, W> {
     /// `None`: without a limit.
     pub(super) fn new(capacity: Option<usize>) -> Self {
         Self {
             items: O::default(),
+            room: 0,
             capacity: capacity.unwrap_or(usize::MAX),
             closed: false,
             drained: false,
@@ -69,8 +108,64 @@ impl<O: Order, W> State<O, W> {
         }
     }
 
+    /// Puts the item, if that concerns nobody else; else it stays in the slot.
+    #[inline(always)]
+    pub(super) fn put(&mut self, slot: &mut Option<O::Item>) -> bool {
+        if self.room == 0 {
+            return false;
+        }
+        self.room -= 1;
+        self.unfinished += 1;
+        self.items.push(slot);
+        true
+    }
+}
+
+impl<O: Order, W> Deref for All<'_, O, W> {
+    type Target = Tail<O, W>;
+
+    fn deref(&self) -> &Tail<O, W> {
+        self.tail
+    }
+}
+
+impl<O: Order, W> DerefMut for All<'_, O, W> {
+    fn deref_mut(&mut self) -> &mut Tail<O, W> {
+        self.tail
+    }
+}
+
+impl<O: Order, W: Hold> All<'_, O, W> {
+    /// Says what each end may do alone, from what is there now.
+    #[inline(always)]
+    pub(super) fn settle(&mut self) {
+        let quiet = self.puts.is_empty() && self.gets.is_empty() && !self.closed;
+        let room = self.capacity.saturating_sub(self.len());
+        self.room = if quiet && self.head.is_some() {
+            room
+        } else {
+            0
+        };
+        let open = self.puts.is_empty();
+        if let Some(head) = &mut self.head {
+            head.open = open;
+        }
+    }
+
+    /// The next item of both stores.
+    #[inline(always)]
+    fn pop(&mut self) -> Option<O::Item> {
+        match &mut self.head {
+            None => self.tail.items.pop(),
+            Some(head) => head.items.pop().or_else(|| {
+                std::mem::swap(&mut head.items, &mut self.tail.items);
+                head.items.pop()
+            }),
+        }
+    }
+
     pub(super) fn len(&self) -> usize {
-        self.items.count()
+        self.items.count() + self.head.as_ref().map_or(0, |head| head.items.count())
     }
 
     pub(super) fn capacity(&self) -> Option<usize> {
@@ -100,10 +195,10 @@ impl<O: Order, W> State<O, W> {
             // SAFETY: just unlinked by us.
             return Ok(unsafe {
                 inside(get, |inside| inside.item = slot.take());
-                finish(get, End::Served)
+                finish(get, End::Served, W::hold)
             });
         }
-        if self.items.count() >= self.capacity {
+        if self.len() >= self.capacity {
             return Err(PutError::Full(()));
         }
         self.items.push(slot);
@@ -114,7 +209,7 @@ impl<O: Order, W> State<O, W> {
     /// Takes the item that is next; also gives the one to wake, if any.
     #[inline(always)]
     pub(super) fn get(&mut self) -> Result<(O::Item, Option<W>), GetError> {
-        if let Some(item) = self.items.pop() {
+        if let Some(item) = self.pop() {
             let woken = if self.puts.is_empty() {
                 None
             } else {
@@ -129,7 +224,7 @@ impl<O: Order, W> State<O, W> {
             let (item, woken) = unsafe {
                 (
                     inside(put, |inside| inside.item.take()),
-                    finish(put, End::Served),
+                    finish(put, End::Served, W::hold),
                 )
             };
             return Ok((item.expect("a put waits with its item"), woken));
@@ -142,7 +237,7 @@ impl<O: Order, W> State<O, W> {
     }
 
     /// What a waiter of that line wants, if it can be done now.
-    #[inline]
+    #[inline(always)]
     pub(super) fn attempt(&mut self, line: Line, slot: &mut Option<O::Item>) -> Entered<W> {
         match line {
             Line::Puts => match self.put(slot) {
@@ -166,7 +261,7 @@ impl<O: Order, W> State<O, W> {
     /// There is room: the item of the put that has waited longest comes in.
     #[cold]
     fn move_in(&mut self) -> Option<W> {
-        if self.items.count() >= self.capacity {
+        if self.len() >= self.capacity {
             return None; // a rendezvous, or one item too many was brought back
         }
         // SAFETY: the lock is held.
@@ -185,7 +280,7 @@ impl<O: Order, W> State<O, W> {
             End::Retry
         };
         // SAFETY: as above.
-        unsafe { finish(put, end) }
+        unsafe { finish(put, end, W::hold) }
     }
 
     /// Brings back an item that was given to a get which is not there to take it. If it has
@@ -199,12 +294,15 @@ impl<O: Order, W> State<O, W> {
             // SAFETY: just unlinked by us.
             let woken = unsafe {
                 inside(get, |inside| inside.item = slot.take());
-                finish(get, End::Served)
+                finish(get, End::Served, W::hold)
             };
             return woken.into_iter().collect();
         }
         if let Some(item) = slot.take() {
-            self.items.restore(item);
+            match &mut self.head {
+                Some(head) => head.items.restore(item),
+                None => self.items.restore(item),
+            }
         }
         Vec::new()
     }
@@ -221,7 +319,7 @@ impl<O: Order, W> State<O, W> {
     fn end_joins(&mut self) -> Vec<W> {
         let mut woken = Vec::new();
         if self.unfinished == 0 {
-            Self::end_all(&mut self.joins, End::Served, &mut woken);
+            Self::end_all(&mut self.tail.joins, End::Served, &mut woken);
         }
         woken
     }
@@ -230,23 +328,27 @@ impl<O: Order, W> State<O, W> {
         // SAFETY: the lock is held; the node was just unlinked by us.
         while let Some(node) = unsafe { list.pop() } {
             // SAFETY: as above.
-            woken.extend(unsafe { finish(node, end) });
+            woken.extend(unsafe { finish(node, end, W::own) });
         }
     }
 
     /// Lets nothing in any more, and with `drain` nothing out either: gives what was in it,
     /// to be dropped, and those to wake.
-    pub(super) fn close(&mut self, drain: bool) -> (O, Vec<W>) {
+    pub(super) fn close(&mut self, drain: bool) -> ([O; 2], Vec<W>) {
         self.closed = true;
         let mut woken = Vec::new();
-        Self::end_all(&mut self.puts, End::Closed, &mut woken);
-        Self::end_all(&mut self.gets, End::Closed, &mut woken);
-        let mut drained = O::default();
+        Self::end_all(&mut self.tail.puts, End::Closed, &mut woken);
+        Self::end_all(&mut self.tail.gets, End::Closed, &mut woken);
+        let mut drained = [O::default(), O::default()];
         if drain {
             self.drained = true;
-            drained = std::mem::take(&mut self.items);
+            let count = self.len();
+            if let Some(head) = &mut self.head {
+                drained[0] = std::mem::take(&mut head.items);
+            }
+            drained[1] = std::mem::take(&mut self.items);
             // Some may have been reported before they were taken.
-            self.unfinished = self.unfinished.saturating_sub(drained.count());
+            self.unfinished = self.unfinished.saturating_sub(count);
             woken.extend(self.end_joins());
         }
         (drained, woken)
@@ -290,12 +392,12 @@ impl<O: Order, W> State<O, W> {
             Line::Gets => {
                 // SAFETY: the lock is held.
                 let offered = || unsafe { self.puts.has_other_than(own) };
-                self.closed || self.items.count() > 0 || offered()
+                self.closed || self.len() > 0 || offered()
             }
             Line::Puts => {
                 // SAFETY: the lock is held.
                 let wanted = || unsafe { self.gets.has_other_than(own) };
-                self.closed || self.items.count() < self.capacity || wanted()
+                self.closed || self.len() < self.capacity || wanted()
             }
             Line::Joins => self.unfinished == 0,
         }
