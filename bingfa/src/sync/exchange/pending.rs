@@ -102,7 +102,7 @@ impl<'a, O: Order> Pending<'a, O> {
             match self.stage {
                 Stage::Idle => {
                     // SAFETY: the caller's duty.
-                    unsafe { self.enter(Waiter::Owned(Unparker::Async(waker.clone()))) };
+                    unsafe { self.enter(Waiter::from(Unparker::Async(waker.clone()))) };
                     if self.stage == Stage::Waits {
                         return Poll::Pending;
                     }
@@ -125,7 +125,7 @@ impl<'a, O: Order> Pending<'a, O> {
     /// The future was polled by another task, perhaps; false if the wait is over by now.
     fn wait_on(&mut self, waker: &Waker) -> bool {
         let node = NonNull::from(&mut self.node);
-        let mut waiter = Some(Waiter::Owned(Unparker::Async(waker.clone())));
+        let mut waiter = Some(Waiter::from(Unparker::Async(waker.clone())));
         // The old one is dropped when the lock is open again: it is code of users.
         self.exchange.all(|_| {
             // SAFETY: ours, and the exchange is locked.
@@ -162,7 +162,7 @@ impl<'a, O: Order> Pending<'a, O> {
     fn enlist(&mut self, ticket: &Ticket<'_>) -> bool {
         debug_assert_eq!(self.stage, Stage::Idle);
         self.node.reset();
-        let waiter = Waiter::Owned(ticket.unparker.clone());
+        let waiter = Waiter::from(ticket.unparker.clone());
         self.node.own(|inside| {
             inside.waiter = Some(waiter);
             inside.claim = Some((NonNull::from(ticket.claim), ticket.arm));
