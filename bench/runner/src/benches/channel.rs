@@ -104,7 +104,14 @@ fn group(
     if workers == 1 {
         name += " workers=1";
     }
-    let mut cell = Cell::of_all(name, &runs, &[Metric::higher("msgs_per_s"), Metric::shown("cpu_ns_per_msg")]);
+    let mut cell = Cell::of_all(
+        name,
+        &runs,
+        &[
+            Metric::higher("msgs_per_s"),
+            Metric::shown("cpu_ns_per_msg"),
+        ],
+    );
     cell.notes = match carrier {
         "threads" => vec!["std: sync::mpsc, one receiver"],
         _ => vec![

@@ -28,34 +28,38 @@ fn wake(woken: impl IntoIterator<Item = Waiter>) {
     woken.into_iter().for_each(Waiter::wake);
 }
 
-/// Looks whether `over`, for as long as it may be worth while: a thread spins for a few
-/// microseconds and then lets others run some times, which costs less than a sleep; a coroutine, whose worker others want,
-/// does not. `gap`: how long to spin between two looks, at most. True: it is over.
+/// Looks whether `over`, for as long as it may be worth while: a thread spins for a
+/// microsecond or two and then, if it has no time limit, lets others run some times, which
+/// costs less than a sleep. A coroutine does not look: others want its worker. `spins`:
+/// how long to spin. True: it is over.
 #[inline(always)]
-fn is_over_soon(gap: u32, mut over: impl FnMut() -> bool) -> bool {
-    local::frame().is_none() && look(gap, &mut over)
+fn is_over_soon(deadline: Option<Instant>, spins: u32, mut over: impl FnMut() -> bool) -> bool {
+    local::frame().is_none() && look(deadline, spins, &mut over)
 }
 
 #[cold]
-fn look(gap: u32, over: &mut dyn FnMut() -> bool) -> bool {
+fn look(deadline: Option<Instant>, spins: u32, over: &mut dyn FnMut() -> bool) -> bool {
     if !more_than_one_cpu() {
         return false;
     }
-    let (mut spun, mut length) = (0, 1);
-    while spun < 100 {
+    let (mut spun, mut gap) = (0, 1);
+    while spun < spins {
         if over() {
             return true;
         }
-        for _ in 0..length {
+        for _ in 0..gap {
             std::hint::spin_loop();
         }
-        spun += length;
-        length = (2 * length).min(gap);
+        spun += gap;
+        gap *= 2;
     }
-    for _ in 0..64 {
-        std::thread::yield_now();
-        if over() {
-            return true;
+    // On a busy machine the others may run for milliseconds.
+    if deadline.is_none() && cancel::ambient_deadline().is_none() {
+        for _ in 0..64 {
+            std::thread::yield_now();
+            if over() {
+                return true;
+            }
         }
     }
     false
@@ -147,7 +151,7 @@ impl<O: Order> Exchange<O> {
         what: What,
     ) -> Result<(), PutError<O::Item>> {
         let mut slot = Some(item);
-        if self.splits && is_over_soon(64, || self.put_now(&mut slot)) {
+        if self.splits && is_over_soon(deadline, 120, || self.put_now(&mut slot)) {
             return Ok(());
         }
         let mut node = Node::new(slot);
@@ -165,7 +169,7 @@ impl<O: Order> Exchange<O> {
     fn get_slow(&self, deadline: Option<Instant>, what: What) -> Result<O::Item, GetError> {
         let mut got = None;
         if self.splits
-            && is_over_soon(64, || {
+            && is_over_soon(deadline, 120, || {
                 got = self.try_get().ok();
                 got.is_some()
             })
@@ -221,7 +225,7 @@ impl<O: Order> Exchange<O> {
             if line != Line::Joins && !self.splits {
                 // Not asleep yet: the other side may be about to come.
                 // SAFETY: ours.
-                is_over_soon(1, || unsafe { node.as_ref() }.end().is_some());
+                is_over_soon(deadline, 15, || unsafe { node.as_ref() }.end().is_some());
             }
             let (end, outcome) = loop {
                 // SAFETY: ours.
