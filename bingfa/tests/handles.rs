@@ -34,6 +34,26 @@ fn a_dropped_handle_lets_its_coroutine_go_on() {
 }
 
 #[test]
+fn a_handle_outlives_its_runtime() {
+    let name = "a_handle_outlives_its_runtime";
+    let output = in_child(name, &[], || {
+        let runtime = bingfa::Runtime::builder().workers(1).build().unwrap();
+        let panicked = runtime.spawn(|| std::panic::resume_unwind(Box::new(1)));
+        let well = runtime.spawn(|| 2);
+        until(|| panicked.is_finished() && well.is_finished());
+        drop(runtime); // the stacks are unmapped
+        assert_eq!(panicked.state(), coroutine::State::Ready);
+        panicked.cancel();
+        panicked.unpark();
+        drop(panicked); // reports the panic
+        assert_eq!(well.join().unwrap(), 2);
+    });
+    let Some(output) = output else { return };
+    assert_well(&output);
+    assert!(stderr(&output).contains("panicked, and nobody joins it"));
+}
+
+#[test]
 fn a_result_that_nobody_takes_is_dropped_once() {
     on_both(|| {
         let drops = Drops::new();

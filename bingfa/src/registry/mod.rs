@@ -245,8 +245,8 @@ impl Entry {
         threads().remove(self.key.get() as usize);
     }
 
-    /// What a snapshot says of it. Only for `for_each`'s closures and the carrier itself.
-    pub(crate) fn info(&self) -> Info {
+    /// What a snapshot says of it. Only where invariant 2 says so.
+    fn info(&self) -> Info {
         let live = NonNull::new(self.live.load(std::sync::atomic::Ordering::Acquire));
         // SAFETY: invariant 2.
         let live = live.map(|live| unsafe { live.as_ref() });

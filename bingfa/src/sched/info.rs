@@ -1,11 +1,13 @@
 //! What a runtime runs on, and how coroutines are called in messages.
 
 use std::fmt;
+use std::num::NonZeroU64;
+use std::panic::Location;
 
 use super::queue::Policy;
 use super::runtime::Config;
 use crate::reactor::Kind;
-use crate::registry::Info;
+use crate::registry::{Entry, Info};
 use crate::stack::GuardPages;
 
 /// What a runtime runs on, and why; see [`runtime_info`](crate::runtime_info).
@@ -64,12 +66,15 @@ impl fmt::Display for RuntimeInfo {
 
 /// A carrier's name for people: its own if it has one, and where it was spawned.
 pub(crate) fn describe(carrier: &Info) -> String {
-    let Info {
-        id,
-        name,
-        spawned_at,
-        ..
-    } = carrier;
+    words(carrier.id, carrier.name.as_deref(), carrier.spawned_at)
+}
+
+/// The same of one that may have ended.
+pub(crate) fn describe_entry(entry: &Entry) -> String {
+    words(entry.id, entry.name.as_deref(), entry.spawned_at)
+}
+
+fn words(id: NonZeroU64, name: Option<&str>, spawned_at: &Location<'_>) -> String {
     match name {
         Some(name) => format!("'{name}' (id {id}, spawned at {spawned_at})"),
         None => format!("{id} (spawned at {spawned_at})"),
