@@ -179,6 +179,27 @@ fn runtimes() {
     });
 }
 
+bingfa::coroutine_local! {
+    static NUMBER: usize = 0;
+}
+
+#[test]
+fn locals_of_a_runtime() {
+    child("locals_of_a_runtime", || {
+        settles("locals", 10, 100, || {
+            let runtime = Runtime::builder().workers(1).build().unwrap();
+            // All alive at once, so that each has a stack, which ends with the runtime.
+            let all: Vec<_> = (0..1000)
+                .map(|_| runtime.spawn(|| NUMBER.with(|_| coroutine::park())))
+                .collect();
+            until(|| {
+                all.iter()
+                    .all(|one| one.state() == coroutine::State::Blocked)
+            });
+        });
+    });
+}
+
 #[test]
 fn runs() {
     child("runs", || {

@@ -149,8 +149,12 @@ pub(super) fn run_tasks(frame: NonNull<Frame>, yielder: &Yielder<(), ()>) {
 /// # Safety
 /// `frame` came from `create`, is idle and is not used any more.
 pub(crate) unsafe fn destroy(frame: NonNull<Frame>) -> Stack {
-    // SAFETY: the caller gives the frame up; the shell is moved out once.
-    let mut shell = unsafe { (*frame.as_ref().shell.get()).assume_init_read() };
+    // SAFETY: the caller gives the frame up; the shell is moved out once, and of the rest only
+    // the locals have something to drop (the room for values, which are gone).
+    let mut shell = unsafe {
+        (&raw mut (*frame.as_ptr()).locals).drop_in_place();
+        (*frame.as_ref().shell.get()).assume_init_read()
+    };
     if !shell.done() {
         // SAFETY: idle, so nothing on its stack needs to be dropped.
         unsafe { shell.force_reset() };
