@@ -14,7 +14,7 @@ const LIMIT: Duration = Duration::from_secs(180);
 const PATIENCE: usize = 5;
 
 /// Above this many cores of load by other processes a run is spoken of.
-const LOUD: f64 = 0.25;
+pub(crate) const LOUD: f64 = 0.25;
 /// A ratio whose quartiles lie further apart than this, as a part of it, is spoken of.
 const UNSTEADY: f64 = 0.15;
 

@@ -3,7 +3,7 @@
 
 use super::svg::{Anchor, Svg};
 use super::table::{short, two_digits};
-use crate::measure::{Growth, Line, Measured, Row, Value, common_words};
+use crate::measure::{Growth, LOUD, Line, Measured, Row, Value, common_words};
 use crate::plan::{Better, Role, role};
 
 const WIDTH: f64 = 980.0;
@@ -50,6 +50,14 @@ pub(crate) fn chart(measured: &Measured) -> Option<String> {
     };
     let legend = format!("{rounds}; dashed: a floor, no peer; a torn bar goes on");
     svg.text(MARGIN, y + 4.0, Anchor::Start, "soft", legend);
+    if let Some(load) = measured.outside_load.filter(|load| load.median > LOUD) {
+        y += 18.0;
+        let warning = format!(
+            "measured while other processes used {:.1} cores: see who is ahead, not by how much",
+            load.median
+        );
+        svg.text(MARGIN, y + 4.0, Anchor::Start, "soft strong", warning);
+    }
     Some(svg.finish(WIDTH, y + 20.0, measured.name))
 }
 
@@ -580,6 +588,18 @@ mod tests {
         assert!(
             text.contains(r#"class="floor"><title>corosensei"#),
             "{text}"
+        );
+    }
+
+    #[test]
+    fn a_chart_measured_beside_other_work_says_so() {
+        let mut measured = sample();
+        assert!(!chart(&measured).unwrap().contains("other processes"));
+        measured.outside_load = crate::stats::Summary::of([0.1, 1.5, 1.6]);
+        assert!(
+            chart(&measured)
+                .unwrap()
+                .contains("other processes used 1.5 cores")
         );
     }
 
