@@ -19,6 +19,8 @@ const NAMES: f64 = 128.0;
 const FIGURES: f64 = 78.0;
 /// Two of them, for a latency.
 const LATENCIES: f64 = 104.0;
+/// Characters in a line below the title.
+const ABOUT: usize = 150;
 const CURVE_HEIGHT: f64 = 300.0;
 
 /// The chart of a bench. `None` if it has measured nothing that can be drawn.
@@ -29,8 +31,12 @@ pub(crate) fn chart(measured: &Measured) -> Option<String> {
     }
     let mut svg = Svg::default();
     svg.text(MARGIN, 34.0, Anchor::Start, "title", measured.name);
-    svg.text(MARGIN, 54.0, Anchor::Start, "soft", measured.about);
-    let mut y = 76.0;
+    let mut y = 54.0;
+    for line in wrapped(measured.about, ABOUT) {
+        svg.text(MARGIN, y, Anchor::Start, "soft", line);
+        y += 15.0;
+    }
+    y += 7.0;
     // Curves first, then the bars in a row of their own.
     let (curves, bars) = panels.split_at(
         panels
@@ -59,6 +65,21 @@ pub(crate) fn chart(measured: &Measured) -> Option<String> {
         svg.text(MARGIN, y + 4.0, Anchor::Start, "soft strong", warning);
     }
     Some(svg.finish(WIDTH, y + 20.0, measured.name))
+}
+
+/// Text in lines of at most `most` characters, longer words aside.
+fn wrapped(text: &str, most: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= most => {
+                *line += " ";
+                *line += word;
+            }
+            _ => lines.push(word.to_string()),
+        }
+    }
+    lines
 }
 
 /// What is drawn in one place.
@@ -601,6 +622,16 @@ mod tests {
                 .unwrap()
                 .contains("other processes used 1.5 cores")
         );
+    }
+
+    #[test]
+    fn long_texts_are_wrapped_between_words() {
+        assert_eq!(wrapped("one two  three", 7), ["one two", "three"]);
+        assert_eq!(
+            wrapped("incomprehensible word", 4),
+            ["incomprehensible", "word"]
+        );
+        assert!(wrapped("", 4).is_empty());
     }
 
     #[test]
