@@ -571,3 +571,29 @@ fn limits_end_a_child_that_takes_too_much() {
     let error = spinner.join().unwrap_err().to_string();
     assert!(error.contains("SIGXCPU"), "{error}");
 }
+
+/// The end of a child waits for what is no daemon, and nothing that was printed is lost.
+#[bingfa::test]
+fn a_childs_end_is_orderly() {
+    use std::io::Read;
+    let _dog = Watchdog::new("end");
+    for method in METHODS {
+        let talker = quiet(method)
+            .stdout(process::Stdio::piped())
+            .spawn((), |()| {
+                let late = thread::Builder::new().daemon(false);
+                late.spawn(|| {
+                    thread::sleep(SHORT);
+                    print!("late, no newline");
+                })
+                .unwrap();
+                print!("early, ");
+            });
+        let mut talker = talker.unwrap();
+        let mut text = String::new();
+        let mut out = talker.stdout.take().unwrap();
+        out.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "early, late, no newline");
+        talker.join().unwrap();
+    }
+}

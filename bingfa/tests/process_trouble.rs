@@ -273,8 +273,9 @@ fn a_zygote_killed_at_any_moment_loses_and_doubles_nothing() {
             let desk = Desk::new("kills");
             let log = desk.file("log");
             fs::write(&log, "").unwrap();
-            let (over, promised, kills) = (
+            let (over, promised, kills, mistaken) = (
                 AtomicBool::new(false),
+                AtomicUsize::new(0),
                 AtomicUsize::new(0),
                 AtomicUsize::new(0),
             );
@@ -303,7 +304,14 @@ fn a_zygote_killed_at_any_moment_loses_and_doubles_nothing() {
                                 match child {
                                     Ok(child) => {
                                         promised.fetch_add(1, SeqCst);
-                                        child.join().unwrap();
+                                        if let Err(error) = child.join() {
+                                            // A copy bears the zygote's name at first.
+                                            assert!(
+                                                error.to_string().contains("SIGKILL"),
+                                                "{error}"
+                                            );
+                                            mistaken.fetch_add(1, SeqCst);
+                                        }
                                     }
                                     Err(error) => {
                                         assert!(error.to_string().contains("zygote"), "{error}");
@@ -313,17 +321,20 @@ fn a_zygote_killed_at_any_moment_loses_and_doubles_nothing() {
                         })
                     })
                     .collect();
-                spawners
-                    .into_iter()
-                    .for_each(|spawner| spawner.join().unwrap());
+                let ended: Vec<_> = spawners.into_iter().map(|spawner| spawner.join()).collect();
                 over.store(true, SeqCst);
                 killer.join().unwrap();
+                ended.into_iter().for_each(|end| end.unwrap());
             });
             assert!(kills.load(SeqCst) > 0);
             assert!(promised.load(SeqCst) > 0);
             until(|| process::active_children().is_empty());
             let ran = fs::read(&log).unwrap().len();
-            assert_eq!(ran, promised.load(SeqCst));
+            let promised = promised.load(SeqCst);
+            assert!(
+                ran <= promised && ran + mistaken.load(SeqCst) >= promised,
+                "{ran} {promised}"
+            );
             // No child that nobody knows of is left behind.
             until(|| children().iter().all(|child| child.1 == "bingfa-zygote"));
         },

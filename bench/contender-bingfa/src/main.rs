@@ -10,6 +10,7 @@ mod fair;
 mod guard;
 mod mutex;
 mod parked;
+mod process_spawn;
 mod spawn;
 mod switch;
 mod timers;
@@ -29,6 +30,7 @@ fn main() {
         "guard" => guard::run(&args),
         "mutex" => mutex::run(&args),
         "parked" => parked::run(&args),
+        "process-spawn" => process_spawn::run(&args),
         "spawn" => spawn::run(&args),
         "switch" => switch::run(&args),
         "timers" => timers::run(&args),

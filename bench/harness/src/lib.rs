@@ -16,7 +16,7 @@ pub use clock::{Cpu, Memory, children_cpu_seconds, process_cpu_seconds};
 pub use locks::{LockShape, lock_alone, lock_by_threads, wake_rounds};
 pub use report::{Figures, serve_until_stdin_ends};
 pub use work::{
-    ECHO_BUFFER, SPAWN_WAVE, compute_step, iterations_of, sleep_lengths, switch_rounds,
+    ECHO_BUFFER, SPAWN_WAVE, compute_step, iterations_of, median_us, sleep_lengths, switch_rounds,
 };
 
 /// Raises the limit of open descriptors as far as this process may: first the hard limit (root), then the soft one.

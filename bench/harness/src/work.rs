@@ -60,3 +60,18 @@ pub fn switch_rounds(seconds: f64, mut run: impl FnMut(u64) -> Duration) -> f64 
         switches = (switches as f64 * factor) as u64;
     }
 }
+
+/// The median of the microseconds that `total` calls of `work` take, after a warm-up. It gets a number that differs from
+/// call to call.
+pub fn median_us(total: usize, mut work: impl FnMut(u64)) -> f64 {
+    (0..10).for_each(&mut work);
+    let mut taken: Vec<f64> = (0..total as u64)
+        .map(|n| {
+            let start = Instant::now();
+            work(n);
+            start.elapsed().as_secs_f64() * 1e6
+        })
+        .collect();
+    taken.sort_by(f64::total_cmp);
+    taken[taken.len() / 2]
+}

@@ -10,6 +10,7 @@ mod fair;
 mod floors;
 mod mutex;
 mod parked;
+mod process_spawn;
 mod runtimes;
 mod spawn;
 mod switch;
@@ -18,6 +19,7 @@ mod timers;
 use harness::Args;
 
 fn main() {
+    procspawn::init(); // its children begin here
     let args = Args::from_env();
     harness::raise_descriptor_limit();
     match args.bench.as_str() {
@@ -27,6 +29,7 @@ fn main() {
         "fair" => fair::run(&args),
         "mutex" => mutex::run(&args),
         "parked" => parked::run(&args),
+        "process-spawn" => process_spawn::run(&args),
         "spawn" => spawn::run(&args),
         "switch" => switch::run(&args),
         "timers" => timers::run(&args),

@@ -10,6 +10,7 @@ const FLOORS: &[&str] = &[
     "page-touch-1",
     "epoll-loop",
     "epoll-loop-buffers",
+    "fork",
 ];
 
 /// Contenders written in Python.

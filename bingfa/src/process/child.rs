@@ -14,19 +14,20 @@
 
 use std::cell::RefCell;
 use std::fs::File;
-use std::io;
+use std::io::{self, BufReader, Write};
 use std::os::fd::{AsFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, Once, PoisonError};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::wire::{self, Orders, Outcome, Panic};
 use super::{identity, zygote};
-use crate::sys::{attributes, fd, image::Image, launch};
+use crate::sched::exit;
+use crate::sys::{self, attributes, fd, image::Image, launch};
 
 /// The variable that tells a new image what it is.
 pub(super) const VARIABLE: &str = "BINGFA_PROCESS";
@@ -163,7 +164,8 @@ fn play(role: Role, parent: i32) -> ! {
 /// Receives the orders, does what they say, and ends the process.
 pub(super) fn run(socket: OwnedFd) -> ! {
     let mut socket = File::from(socket);
-    let (orders, arguments) = match wire::receive_job(&mut socket) {
+    // All at once if it is small.
+    let (orders, arguments) = match wire::receive_job(BufReader::new(&mut socket)) {
         Ok(job) => job,
         // The parent is gone, or has given up.
         Err(_) => std::process::exit(1),
@@ -178,7 +180,24 @@ pub(super) fn run(socket: OwnedFd) -> ! {
     // An error: nobody wants to know. The status says it all the same.
     let _ = wire::send_outcome(&mut socket, outcome);
     drop(socket);
-    std::process::exit(status)
+    end(status)
+}
+
+/// Ends a child whose function has: as `exit` does, but for the handlers and destructors of
+/// libraries, which cost more than everything else at the end.
+fn end(status: i32) -> ! {
+    exit::wait_for_all();
+    let _ = io::stdout().flush(); // nobody is left to hear of an error
+    sys::exit::leave(status)
+}
+
+/// What children need and a zygote has ready for them.
+pub(super) fn prepare() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        Image::here();
+        record_panics();
+    });
 }
 
 fn obey(orders: Orders, arguments: &[u8]) -> Outcome {
@@ -196,7 +215,7 @@ fn obey(orders: Orders, arguments: &[u8]) -> Outcome {
     if let Err(why) = become_it(orders) {
         return Outcome::Refused(why);
     }
-    record_panics();
+    prepare();
     // SAFETY: invariant 2.
     let thunk = unsafe { std::mem::transmute::<usize, Thunk>(thunk) };
     thunk(function, arguments)

@@ -26,7 +26,9 @@
 //!
 //! # How it ends
 //!
-//! A child that ends is reaped at once, whether anybody joins it or not. At normal exit the
+//! A child whose function returns waits for its own threads, coroutines and children that are
+//! no daemons, and ends without the `atexit` handlers and destructors of libraries; a function
+//! that wants those ends by [`exit`], which leaves no result. A child that ends is reaped at once, whether anybody joins it or not. At normal exit the
 //! process waits for its children; [daemons](Builder::daemon) are killed when it ends, even if
 //! it is killed itself.
 

@@ -170,6 +170,7 @@ pub(super) unsafe fn serve(control: OwnedFd, parent: i32) -> ! {
             std::process::exit(1);
         }
     };
+    child::prepare();
     if pass::send(control.as_fd(), b":", &[]).is_err() {
         std::process::exit(0);
     }

@@ -34,8 +34,8 @@ impl Drop for KeepAlive {
     }
 }
 
-/// Runs in `exit`. If a non-daemon carrier itself called `exit`, it is not waited for.
-extern "C" fn wait_for_all() {
+/// Runs in `exit`, and at the end of a child. If a non-daemon carrier itself called `exit`, it is not waited for.
+pub(crate) extern "C" fn wait_for_all() {
     let own = usize::from(!crate::park::is_daemon());
     while ALIVE.load(SeqCst) > own {
         WAITERS

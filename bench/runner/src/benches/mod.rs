@@ -6,6 +6,7 @@ mod echo;
 mod fair;
 mod mutex;
 mod parked;
+mod process_spawn;
 mod spawn;
 mod switch;
 mod timers;
@@ -27,6 +28,7 @@ const ALL: &[(&str, Plan)] = &[
     ("condvar", condvar::bench),
     ("fair", fair::bench),
     ("channel", channel::bench),
+    ("process-spawn", process_spawn::bench),
 ];
 
 /// The names of the command line.
