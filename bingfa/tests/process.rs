@@ -597,3 +597,24 @@ fn a_childs_end_is_orderly() {
         talker.join().unwrap();
     }
 }
+
+#[bingfa::test]
+fn a_select_waits_for_children_beside_other_things() {
+    let _dog = Watchdog::new("select");
+    let jobs = bingfa::queue::Queue::<u32>::unbounded();
+    let mut child = process::spawn((), idle);
+    let process = child.process().clone();
+    let first = bingfa::select! {
+        wait(child) => "child",
+        get(jobs) -> _ => "job",
+        timeout(SHORT) => "nothing",
+    };
+    assert_eq!(first, "nothing");
+    process.kill().unwrap();
+    let second = bingfa::select! {
+        get(jobs) -> _ => "job",
+        wait(child) => "child",
+    };
+    assert_eq!(second, "child");
+    assert!(child.join().is_err());
+}

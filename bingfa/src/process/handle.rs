@@ -17,6 +17,7 @@ use super::stdio::{ChildStderr, ChildStdin, ChildStdout};
 use super::wire::{self, CodecError, Outcome};
 use super::{StartMethod, identity, keeper};
 use crate::park::packet::wait_done;
+use crate::park::select::{Selectable, Ticket};
 use crate::park::wait::Unparker;
 use crate::sys::{attributes, eventfd, pidfd};
 
@@ -422,6 +423,23 @@ impl<T> Future for JoinHandle<T> {
         } else {
             Poll::Pending
         }
+    }
+}
+
+/// As an arm of a select: the child has ended, so that `join` does not wait.
+impl<T> Selectable for JoinHandle<T> {
+    fn attempt(&mut self) -> bool {
+        self.record().end.completion.is_done()
+    }
+
+    fn enlist(&mut self, ticket: &Ticket<'_>) -> bool {
+        let completion = &self.record().end.completion;
+        completion.watch(ticket.unparker.clone())
+    }
+
+    fn delist(&mut self) -> bool {
+        self.record().end.completion.unwatch();
+        false // the next attempt sees it
     }
 }
 
