@@ -2,14 +2,16 @@
 
 mod common;
 
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use bingfa::coroutine;
-use bingfa::queue::{Closed, GetError, PutError, Queue, Select};
+use bingfa::queue::{Closed, GetError, PutError, Queue, Select, Selecting};
 use bingfa::{select, thread};
-use common::{Drops, Flag, LONG, SHORT, Watchdog, cancel_and_join, on_both, until_in};
+use common::{Drops, Flag, LONG, SHORT, Watchdog, block_on, cancel_and_join, on_both, until_in};
 
 #[bingfa::test]
 fn what_is_ready_is_done() {
@@ -302,4 +304,53 @@ fn selects_that_end_when_they_are_served_lose_and_double_nothing() {
         assert!(put.load(SeqCst) > 100);
     }
     drop(dog);
+}
+
+#[test]
+fn async_tasks_select_too() {
+    let (a, b) = (Queue::bounded(0), Queue::bounded(0));
+    std::thread::scope(|s| {
+        s.spawn(|| {
+            for n in 0..200 {
+                select! {
+                    put(a, n) -> put => put.unwrap(),
+                    put(b, n) -> put => put.unwrap(),
+                }
+            }
+        });
+        let sum = block_on(async {
+            let mut sum = 0;
+            for _ in 0..200 {
+                let (mut x, mut y) = (pin!(a.get_async()), pin!(b.get_async()));
+                let won = Selecting::new().arm(x.as_mut()).arm(y.as_mut()).await;
+                sum += if won == 0 { x.await } else { y.await }.unwrap();
+            }
+            sum
+        });
+        assert_eq!(sum, (0..200).sum());
+    });
+}
+
+/// Polls once, with a waker that does nothing.
+fn poll_once<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
+    future.poll(&mut Context::from_waker(Waker::noop()))
+}
+
+#[bingfa::test]
+fn an_async_select_that_is_dropped_or_forgotten_loses_nothing() {
+    let (a, b) = (Queue::unbounded(), Queue::<i32>::unbounded());
+    {
+        let (mut x, mut y) = (pin!(a.get_async()), pin!(b.get_async()));
+        let mut select = Selecting::new().arm(x.as_mut()).arm(y.as_mut());
+        assert!(poll_once(Pin::new(&mut select)).is_pending());
+        a.put(1).unwrap(); // into the first arm
+        drop(select);
+        assert_eq!(poll_once(x.as_mut()), Poll::Ready(Ok(1)));
+        let mut select = Selecting::new().arm(y.as_mut());
+        assert!(poll_once(Pin::new(&mut select)).is_pending());
+        std::mem::forget(select);
+        b.put(2).unwrap(); // the arm is still in the line
+        assert!(b.is_empty());
+    }
+    assert_eq!(b.try_get(), Ok(2));
 }

@@ -23,8 +23,8 @@ pub trait Selectable {
     #[doc(hidden)]
     fn enlist(&mut self, ticket: &Ticket<'_>) -> bool;
 
-    /// Leaves the line; true if it was served there. Called after each `enlist` that gave
-    /// true, before the claim or the arm go or move.
+    /// Leaves the line, if it is there; true if it was served. Called after each `enlist` that
+    /// gave true, before the claim or the arm go or move.
     #[doc(hidden)]
     fn delist(&mut self) -> bool;
 }

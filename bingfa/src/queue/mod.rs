@@ -53,6 +53,7 @@ mod channel;
 mod queues;
 mod select;
 mod select_macro;
+mod selecting;
 mod simple;
 
 pub use crate::sync::exchange::{
@@ -65,4 +66,5 @@ pub use channel::{
 };
 pub use queues::{IntoIter, Iter, LifoQueue, PriorityQueue, Queue, QueueOf, TryIter};
 pub use select::{Select, Selectable};
+pub use selecting::Selecting;
 pub use simple::SimpleQueue;

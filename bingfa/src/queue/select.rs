@@ -16,7 +16,8 @@ use crate::park::wait::{Outcome, Unparker, about_to_wait, wait, yield_if_slice_o
 /// the one that won has the result, and the others have done nothing, so that they may be
 /// selected again.
 ///
-/// Among several that are ready, a random one is taken.
+/// Among several that are ready, a random one is taken. For `async` code there is
+/// [`Selecting`](super::Selecting).
 ///
 /// # Cancellation
 /// A cancelled select has done nothing: no item is lost, and the arms still hold the items
@@ -61,7 +62,7 @@ enum Stay {
 }
 
 /// A place to begin, another one each time: 0 to `arms - 1`.
-fn somewhere(arms: usize) -> usize {
+pub(super) fn somewhere(arms: usize) -> usize {
     thread_local! {
         static SEED: Cell<u64> = const { Cell::new(0x9E37_79B9_7F4A_7C15) };
     }
