@@ -110,8 +110,9 @@ pub(crate) enum Choice {
 pub(crate) enum Move {
     /// Moves them.
     All,
-    /// Wakes the first with this token and moves the others.
-    ButFirst(usize),
+    /// Wakes the first with the first token and all other coroutines with the second, as they
+    /// run one after the other anyway, and moves the threads.
+    Wake(usize, usize),
     /// Leaves them.
     Nothing,
 }
@@ -619,29 +620,35 @@ pub(crate) fn requeue(
 ) -> usize {
     let (mut source, mut target) = lock_both(from, to);
     // SAFETY: the buckets are locked, and what is reached is in them.
-    let (served, count) = unsafe {
+    let (woken, count) = unsafe {
         let mut next = source.find(source.first, from);
         if next.is_none() {
             finish(false);
             return 0;
         }
-        let mut first_token = None;
+        let mut tokens = None;
         match decide() {
             Move::Nothing => return 0,
             Move::All => {}
-            Move::ButFirst(token) => first_token = Some(token),
+            Move::Wake(first, others) => tokens = Some((first, others)),
         }
         let mut count = 0;
-        let mut first = None;
+        let mut woken = Vec::new();
         while count < limit
             && let Some(waiter) = next
         {
             next = source.after(waiter, from);
             source.remove(waiter);
             count += 1;
-            if let Some(token) = first_token.take() {
-                first = Some((waiter, token));
-                continue;
+            if let Some((first, others)) = tokens {
+                let is_coroutine = inner(waiter.as_ptr(), |this| {
+                    this.who.as_ref().is_some_and(Queued::is_coroutine)
+                });
+                if count == 1 || is_coroutine {
+                    let token = if count == 1 { first } else { others };
+                    woken.extend(hand_out(waiter, token));
+                    continue;
+                }
             }
             waiter.as_ref().key.store(to, Relaxed); // both buckets are locked
             // A forgotten future may outlive the lock, so nobody follows its word.
@@ -650,15 +657,10 @@ pub(crate) fn requeue(
             target.as_mut().unwrap_or(&mut source).push(waiter, false);
         }
         finish(next.is_some());
-        (
-            first.and_then(|(waiter, token)| hand_out(waiter, token)),
-            count,
-        )
+        (woken, count)
     };
     drop((source, target));
-    if let Some(unparker) = served {
-        unparker.wake();
-    }
+    woken.into_iter().for_each(Unparker::wake);
     count
 }
 

@@ -100,6 +100,10 @@ impl Queued {
         Queued::Other(Unparker::current())
     }
 
+    pub(crate) fn is_coroutine(&self) -> bool {
+        false
+    }
+
     pub(crate) unsafe fn wake_after(self, release: impl FnOnce()) -> Option<Unparker> {
         let Queued::Other(unparker) = self;
         release();

@@ -90,6 +90,10 @@ impl Queued {
         }
     }
 
+    pub(crate) fn is_coroutine(&self) -> bool {
+        matches!(self, Queued::Coroutine(_))
+    }
+
     /// Wakes it once `release` has let it go, or gives back who is to be woken.
     ///
     /// # Safety

@@ -12,8 +12,8 @@ use crate::park::{cancel, wait};
 /// A condition variable: [`std::sync::Condvar`], which suspends only the calling carrier.
 ///
 /// As with std's, a wait may end for no reason: call it in a loop, or use
-/// [`wait_while`](Self::wait_while). Notified carriers are woken one after the other, as
-/// they can have the mutex.
+/// [`wait_while`](Self::wait_while). Who is notified while the mutex is taken is woken when it
+/// can have it; and of many threads that are notified while it is free, one after the other.
 ///
 /// # Cancellation
 /// A waiter that is cancelled, or whose [`time::timeout`](crate::time::timeout) expires,

@@ -2,7 +2,8 @@
 //!
 //! Threads and coroutines wait at the condition variable's address, async tasks at the one
 //! beside it. A notified carrier is moved to the mutex's queue if the mutex is taken, and
-//! woken when it can have it; so `notify_all` wakes one after the other, and not all at once.
+//! woken when it can have it; so `notify_all` wakes one thread after the other, and not all at
+//! once. (Coroutines are, if the mutex is free: those of one worker run one after the other.)
 //!
 //! # Who is next
 //! Notifications go to carriers first, then to async tasks, and among each to who came first.

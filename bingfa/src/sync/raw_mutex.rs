@@ -307,7 +307,7 @@ impl RawMutex {
         let mut word = self.word.load(Relaxed);
         loop {
             if is_free(word) {
-                return Move::ButFirst(RETRY_MORE);
+                return Move::Wake(RETRY_MORE, RETRY);
             }
             let parked = word | PARKED;
             match self
