@@ -1,9 +1,12 @@
 //! Error numbers, so that callers of raw results need not name `libc`.
 
 pub(crate) use libc::{
-    EAGAIN, EBADF, EBADR, EBUSY, ECANCELED, EEXIST, EINTR, EINVAL, EMFILE, ENOENT, ENOMEM, ENOSYS,
-    EPERM, ETIME,
+    EAGAIN, EBADF, EBADR, EBUSY, ECANCELED, EEXIST, EINTR, EINVAL, ENOENT, ENOMEM, ENOSYS, EPERM,
+    ETIME,
 };
+
+#[cfg(feature = "process")]
+pub(crate) use libc::EMFILE;
 
 /// The calling thread's `errno`.
 pub(crate) fn last() -> i32 {
