@@ -218,6 +218,12 @@ fn a_neighbour_that_panics_does_not_poison() {
         assert!(std::thread::panicking(), "the neighbour is in mid-unwind");
         drop(guard);
         assert!(!lock.is_poisoned());
+        // One's own panic does, also while the neighbour's goes on.
+        let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            let _guard = lock.lock().unwrap();
+            std::panic::resume_unwind(Box::new("quietly"));
+        }));
+        assert!(lock.is_poisoned());
         assert!(neighbour.join().is_err());
     });
 }

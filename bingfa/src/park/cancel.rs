@@ -275,15 +275,11 @@ pub(crate) fn ambient_deadline() -> Option<Instant> {
     }
 }
 
-/// The calling carrier is panicking, which began lately: whether that is its own panic. It is
-/// not if a cancel or timeout unwinds it.
-///
-/// The thread counts unwinds, not the coroutine. While a neighbour is suspended in mid-unwind
-/// the two cannot be told apart, and it is taken for the neighbour's.
-#[cold]
-pub(crate) fn is_own_panic() -> bool {
-    let raised = local::interrupts(|interrupts| interrupts.grace.get().is_some());
-    !raised && !local::is_neighbour_unwinding()
+/// True if the calling carrier is running destructors for a panic, and not for a cancel or
+/// timeout.
+#[inline(always)]
+pub(crate) fn is_panicking() -> bool {
+    is_unwinding() && local::interrupts(|interrupts| interrupts.grace.get().is_none())
 }
 
 /// Runs `f` with cancels and outer timeouts held back; they act at the first wait afterwards.

@@ -285,11 +285,6 @@ impl Frame {
             self.depth.set((&raw const request).cast());
         }
         // SAFETY: we run on the shell, which has set it (invariant 3).
-        let suspend = || unsafe { (*self.yielder.get()).suspend(()) };
-        if std::thread::panicking() {
-            local::suspended_in_unwind(suspend);
-        } else {
-            suspend();
-        }
+        unsafe { (*self.yielder.get()).suspend(()) };
     }
 }

@@ -19,8 +19,6 @@ struct Local {
     home: Cell<*const Home>,
     /// The plain thread's id in the registry; 0 until somebody asks.
     thread_id: Cell<u64>,
-    /// How many coroutines of this thread are suspended in mid-unwind.
-    unwinding: Cell<usize>,
     /// For code on the plain thread.
     interrupts: Interrupts,
 }
@@ -31,7 +29,6 @@ thread_local! {
             frame: Cell::new(std::ptr::null()),
             home: Cell::new(std::ptr::null()),
             thread_id: Cell::new(0),
-            unwinding: Cell::new(0),
             interrupts: Interrupts::new(),
         }
     };
@@ -77,22 +74,6 @@ pub(crate) fn carrier_id() -> u64 {
 fn first_id(local: &Local) -> u64 {
     local.thread_id.set(thread::current().entry.id.get());
     local.thread_id.get()
-}
-
-/// Runs `suspend` for a coroutine that unwinds, so that its neighbours can tell that it is
-/// not they who do.
-#[cold]
-pub(super) fn suspended_in_unwind(suspend: impl FnOnce()) {
-    LOCAL.with(|local| {
-        local.unwinding.set(local.unwinding.get() + 1);
-        suspend();
-        local.unwinding.set(local.unwinding.get() - 1);
-    });
-}
-
-/// Whether a coroutine of this thread is suspended in mid-unwind.
-pub(super) fn is_neighbour_unwinding() -> bool {
-    LOCAL.with(|local| local.unwinding.get() > 0)
 }
 
 #[inline(always)]

@@ -7,21 +7,21 @@ use crate::park::cancel;
 /// What a guard remembers from when it was made.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Before {
-    panicking: bool,
+    unwinding: bool,
 }
 
 impl Before {
     #[inline(always)]
     pub(super) fn now() -> Self {
         Self {
-            panicking: std::thread::panicking(),
+            unwinding: cancel::is_unwinding(),
         }
     }
 
     /// A panic of the guard's carrier has begun since, and unwinds through the guard.
     #[inline(always)]
     pub(super) fn panics(self) -> bool {
-        !self.panicking && std::thread::panicking() && cancel::is_own_panic()
+        !self.unwinding && cancel::is_panicking()
     }
 }
 
