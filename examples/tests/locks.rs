@@ -1,0 +1,136 @@
+//! What the programs of `locks` print, with threads and with coroutines.
+
+mod common;
+
+use std::collections::HashSet;
+use std::process::Command;
+
+use common::{Ended, run};
+
+const CARRIERS: [&str; 2] = ["thread", "coroutine"];
+
+fn locks(arguments: &str, carrier: &str, scale: f64) -> Ended {
+    run(Command::new(env!("CARGO_BIN_EXE_locks"))
+        .args(arguments.split_whitespace())
+        .args(["--carrier", carrier, "--scale", &scale.to_string()]))
+}
+
+#[track_caller]
+fn number(arguments: &str, carrier: &str, scale: f64) -> i32 {
+    let ended = locks(arguments, carrier, scale);
+    let lines = ended.lines();
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    lines[0].parse().unwrap()
+}
+
+#[test]
+fn p42_what_is_read_and_written_back_can_get_lost() {
+    // Threads that run at the same time may lose some even without a sleep.
+    assert!((0..100).contains(&number("p42", "thread", 0.01)));
+    // On one worker nobody comes between.
+    assert_eq!(number("p42", "coroutine", 0.01), 0);
+    for carrier in CARRIERS {
+        // All have read before the first writes, unless the machine is busy.
+        assert!((1..100).contains(&number("p42 slow", carrier, 1.0)));
+        assert!((0..100).contains(&number("p42 quick", carrier, 0.1)));
+        assert_eq!(number("p42 locked", carrier, 0.1), 0);
+        assert_eq!(number("p42 atomic", carrier, 0.01), 0);
+    }
+}
+
+#[test]
+fn p45_a_recursive_lock_lets_all_finish() {
+    for carrier in CARRIERS {
+        let ended = locks("p45", carrier, 0.01);
+        let lines = ended.lines();
+        assert_eq!(lines.len(), 8 * 4);
+        assert_eq!(lines.iter().filter(|l| l.ends_with("抢到锁1")).count(), 16);
+        ended.slept(8.0 * 0.01);
+
+        let ended = locks("p45 ten", carrier, 0.01);
+        let lines = ended.lines();
+        assert_eq!(lines.len(), 40);
+        assert_eq!(
+            lines.iter().filter(|l| l.ends_with("GET LOCKB")).count(),
+            20
+        );
+        ended.slept(10.0 * 0.01);
+
+        // Each of the six is finished before the next begins.
+        let ended = locks("p45 noodles", carrier, 0.01);
+        let lines = ended.lines();
+        assert_eq!(lines.len(), 6 * 5);
+        let mut names = HashSet::new();
+        for meal in lines.chunks(5) {
+            let (name, _) = meal[0].split_once(':').unwrap();
+            assert!(names.insert(name), "{name} eats twice");
+            assert!(meal[1].starts_with(&format!("{name}:拿到了")));
+            assert_eq!(meal[2], "开始吃面");
+            assert!(
+                meal[3..]
+                    .iter()
+                    .all(|l| l.starts_with(&format!("{name}放下了")))
+            );
+        }
+    }
+}
+
+#[test]
+fn p47_never_more_than_five_are_parked() {
+    for carrier in CARRIERS {
+        let ended = locks("p47", carrier, 0.01);
+        let mut parked = HashSet::new();
+        for line in ended.lines() {
+            let (car, what) = line.split_once(' ').unwrap();
+            match what {
+                "抢到车位" => assert!(parked.insert(car)),
+                _ => assert!(parked.remove(car)),
+            }
+            assert!(parked.len() <= 5, "{parked:?}");
+        }
+        assert_eq!(ended.lines().len(), 50);
+        ended.slept(15.0 * 0.01);
+    }
+}
+
+#[test]
+fn p48_five_at_a_time() {
+    for carrier in CARRIERS {
+        let ended = locks("p48", carrier, 0.02);
+        assert_eq!(ended.lines(), ["ok"; 10]);
+        ended.slept(4.0 * 0.02);
+    }
+}
+
+#[test]
+fn p49_nobody_boards_before_the_bus_is_there() {
+    for carrier in CARRIERS {
+        let ended = locks("p49", carrier, 0.1);
+        let lines = ended.lines();
+        assert_eq!(lines.len(), 22);
+        let arrived = lines.iter().position(|l| *l == "公交车到站了").unwrap();
+        let ends = |lines: &[&str], end| lines.iter().filter(|l| l.ends_with(end)).count();
+        assert_eq!(ends(&lines[arrived..], "上车出发"), 10);
+        assert_eq!(ends(&lines, "正在等车"), 10);
+        ended.slept(3.0 * 0.1);
+    }
+}
+
+#[test]
+fn p50_clients_wait_for_the_server_or_go_on() {
+    for carrier in CARRIERS {
+        let ended = locks("p50", carrier, 0.1);
+        let lines = ended.lines();
+        let count = |line| lines.iter().filter(|l| **l == line).count();
+        assert_eq!(count("wait......."), 5);
+        assert_eq!(count("attempt to start redis server"), 1);
+        assert_eq!(count("connect to redis server"), 5);
+        assert_eq!(lines.len(), 11);
+        ended.slept(3.0 * 0.1);
+    }
+    let ended = locks("p50 second", "thread", 0.5);
+    let lines = ended.lines();
+    assert_eq!(lines.len(), 11);
+    // A busy machine may hold one up until the server runs.
+    assert!(lines.iter().filter(|l| l.ends_with("redis server")).count() >= 6);
+}
