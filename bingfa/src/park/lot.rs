@@ -605,6 +605,25 @@ pub(crate) fn unpark_all(key: usize, token: usize) -> usize {
     }
 }
 
+/// Wakes the first waiters of `key` as long as their tags are at most `last`, with the same
+/// token.
+///
+/// The bucket is unlocked now and then, so that ten thousand waiters do not hold up others.
+pub(crate) fn unpark_up_to(key: usize, last: u64, token: usize) {
+    let mut woken = BATCH;
+    while woken == BATCH {
+        let mut chosen = 0;
+        let choose = |waiter: Waiting| {
+            if chosen == BATCH || waiter.tag > last {
+                return Choice::Stop;
+            }
+            chosen += 1;
+            Choice::Serve(token)
+        };
+        woken = unpark(key, choose, |_| ());
+    }
+}
+
 /// Moves the first `limit` waiters of `from` to the end of the queue of `to`, whose
 /// exclusive lock's word is `word`.
 ///

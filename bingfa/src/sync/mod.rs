@@ -5,8 +5,8 @@
 //! in the kernel after a short spin, and an async task, which calls the form that ends in
 //! `_async`, gives its executor the thread back. One lock may serve all of them at once.
 //!
-//! Beyond std there are forms with a time limit (`_timeout`, `_deadline`) and owned guards
-//! (`lock_arc`).
+//! Beyond std there are [`Semaphore`], [`BoundedSemaphore`], [`Event`] and [`ReentrantLock`],
+//! forms with a time limit (`_timeout`, `_deadline`) and owned guards (`lock_arc`).
 //!
 //! # Ending early
 //! A coroutine that is cancelled while it waits, or a wait inside [`time::timeout`](crate::time::timeout)
@@ -21,7 +21,13 @@
 //! place in the queue, so the lock may never be free again.
 
 #[cfg(not(loom))]
+mod barrier;
+#[cfg(not(loom))]
+mod bounded_semaphore;
+#[cfg(not(loom))]
 mod condvar;
+#[cfg(not(loom))]
+mod event;
 pub(crate) mod exchange;
 #[cfg(not(loom))]
 mod lazy_lock;
@@ -35,21 +41,31 @@ mod once;
 mod once_lock;
 #[cfg(not(loom))]
 mod poison;
+mod raw_barrier;
 mod raw_condvar;
+mod raw_event;
 mod raw_mutex;
 mod raw_once;
 mod raw_rwlock;
+mod raw_semaphore;
 #[cfg(not(loom))]
 mod reentrant_lock;
 #[cfg(not(loom))]
 mod rwlock;
+#[cfg(not(loom))]
+mod semaphore;
 
 #[cfg(all(test, loom))]
 mod models;
+#[cfg(all(test, loom))]
+mod models_counts;
 
 #[cfg(not(loom))]
 pub use self::{
+    barrier::{Barrier, BarrierWaitResult},
+    bounded_semaphore::{BoundedSemaphore, TooManyPermits},
     condvar::{Condvar, WaitTimeoutResult},
+    event::{Event, EventWait},
     lazy_lock::LazyLock,
     mutex::{ArcMutexGuard, Mutex, MutexGuard},
     once::{Once, OnceState},
@@ -57,6 +73,7 @@ pub use self::{
     poison::{LockResult, PoisonError, TryLockError, TryLockResult},
     reentrant_lock::{ReentrantLock, ReentrantLockGuard},
     rwlock::{ArcRwLockReadGuard, ArcRwLockWriteGuard, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    semaphore::{ArcSemaphorePermit, Semaphore, SemaphorePermit},
 };
 #[cfg(not(loom))]
 #[doc(no_inline)]

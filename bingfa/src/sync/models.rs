@@ -134,7 +134,7 @@ fn a_late_waiter_of_a_mutex_loses_nothing() {
     one_gives_up(Carrier::expire);
 }
 
-struct WakeCarrier(Carrier);
+pub(super) struct WakeCarrier(pub(super) Carrier);
 
 // SAFETY: the models share it between loom's threads only.
 unsafe impl Send for WakeCarrier {}

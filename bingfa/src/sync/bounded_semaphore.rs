@@ -1,0 +1,235 @@
+//! `BoundedSemaphore`: one that never has more permits than it began with.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::raw_semaphore::RawSemaphore;
+use super::semaphore::{self, ArcSemaphorePermit, Owner, Semaphore, SemaphorePermit};
+
+/// A [`Semaphore`] that never has more permits than it began with.
+///
+/// Guards cannot give back too many. What remains is [`release`](Self::release), which puts
+/// permits back that were taken in another place, whose guard was told to
+/// [`forget`](SemaphorePermit::forget) them: it is an error to put back more than that. (Python's
+/// `ValueError`; Python notices it only if no other permit is taken at that moment.)
+///
+/// Fairness and cancellation are as for [`Semaphore`].
+///
+/// # Examples
+/// ```
+/// use bingfa::sync::BoundedSemaphore;
+///
+/// let connections = BoundedSemaphore::new(2);
+/// connections.acquire().forget(); // opened here ...
+/// let other = connections.acquire();
+/// connections.release(1).unwrap(); // ... closed there
+/// assert!(connections.release(1).is_err(), "closed twice");
+/// drop(other);
+/// assert_eq!(connections.available_permits(), 2);
+/// ```
+pub struct BoundedSemaphore {
+    raw: RawSemaphore,
+    bound: usize,
+}
+
+/// More permits were to be put back than had been taken and forgotten. None were.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[doc(alias = "ValueError")]
+pub struct TooManyPermits(());
+
+impl fmt::Display for TooManyPermits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("more permits were released than had been taken")
+    }
+}
+
+impl std::error::Error for TooManyPermits {}
+
+impl BoundedSemaphore {
+    /// Makes a semaphore with so many free permits.
+    ///
+    /// # Panics
+    /// If they are more than [`Semaphore::MAX_PERMITS`].
+    #[must_use]
+    pub const fn new(permits: usize) -> Self {
+        assert!(permits <= Semaphore::MAX_PERMITS, "too many permits");
+        Self {
+            raw: RawSemaphore::new(permits as u64),
+            bound: permits,
+        }
+    }
+
+    pub(super) fn raw(&self) -> &RawSemaphore {
+        &self.raw
+    }
+
+    #[track_caller]
+    fn within_bound(&self, count: usize) -> usize {
+        let bound = self.bound;
+        assert!(
+            count <= bound,
+            "{count} permits of a semaphore with {bound}"
+        );
+        count
+    }
+
+    /// Waits for a permit and takes it.
+    ///
+    /// # Panics
+    /// If the semaphore was made with none.
+    ///
+    /// # Cancellation
+    /// See [`Semaphore`].
+    #[inline]
+    #[track_caller]
+    pub fn acquire(&self) -> SemaphorePermit<'_> {
+        self.acquire_many(1)
+    }
+
+    /// Takes a permit; `None`: none is free, or others wait.
+    #[doc(alias = "locked")]
+    pub fn try_acquire(&self) -> Option<SemaphorePermit<'_>> {
+        self.try_acquire_many(1)
+    }
+
+    /// Waits for a permit, for at most `limit`; `None`: it was too late.
+    ///
+    /// # Cancellation
+    /// See [`Semaphore`].
+    #[track_caller]
+    pub fn acquire_timeout(&self, limit: Duration) -> Option<SemaphorePermit<'_>> {
+        self.acquire_many_timeout(1, limit)
+    }
+
+    /// Waits for a permit until `deadline`; `None`: it was too late.
+    ///
+    /// # Cancellation
+    /// See [`Semaphore`].
+    #[track_caller]
+    pub fn acquire_deadline(&self, deadline: Instant) -> Option<SemaphorePermit<'_>> {
+        self.acquire_many_deadline(1, deadline)
+    }
+
+    /// Waits for a permit, as an async task.
+    ///
+    /// # Panics
+    /// If the semaphore was made with none.
+    ///
+    /// # Cancellation
+    /// As for [`Semaphore::acquire_async`].
+    pub async fn acquire_async(&self) -> SemaphorePermit<'_> {
+        self.acquire_many_async(1).await
+    }
+
+    /// Waits for so many permits and takes them, all at once.
+    ///
+    /// # Panics
+    /// If there can never be so many.
+    ///
+    /// # Cancellation
+    /// See [`Semaphore`].
+    #[inline]
+    #[track_caller]
+    pub fn acquire_many(&self, count: usize) -> SemaphorePermit<'_> {
+        semaphore::acquire(&self.raw, self.within_bound(count))
+    }
+
+    /// Takes so many permits; `None`: they are not free, or others wait.
+    pub fn try_acquire_many(&self, count: usize) -> Option<SemaphorePermit<'_>> {
+        semaphore::try_acquire(&self.raw, count)
+    }
+
+    /// Waits for so many permits, for at most `limit`; `None`: it was too late.
+    ///
+    /// # Cancellation
+    /// See [`Semaphore`].
+    #[track_caller]
+    pub fn acquire_many_timeout(
+        &self,
+        count: usize,
+        limit: Duration,
+    ) -> Option<SemaphorePermit<'_>> {
+        semaphore::acquire_until(&self.raw, count, Instant::now().checked_add(limit))
+    }
+
+    /// Waits for so many permits until `deadline`; `None`: it was too late.
+    ///
+    /// # Cancellation
+    /// See [`Semaphore`].
+    #[track_caller]
+    pub fn acquire_many_deadline(
+        &self,
+        count: usize,
+        deadline: Instant,
+    ) -> Option<SemaphorePermit<'_>> {
+        semaphore::acquire_until(&self.raw, count, Some(deadline))
+    }
+
+    /// Waits for so many permits, as an async task.
+    ///
+    /// # Panics
+    /// If there can never be so many.
+    ///
+    /// # Cancellation
+    /// As for [`Semaphore::acquire_async`].
+    pub async fn acquire_many_async(&self, count: usize) -> SemaphorePermit<'_> {
+        semaphore::acquire_async(&self.raw, self.within_bound(count)).await
+    }
+
+    /// Waits for a permit that keeps the semaphore alive, and takes it.
+    ///
+    /// # Panics
+    /// If the semaphore was made with none.
+    ///
+    /// # Cancellation
+    /// See [`Semaphore`].
+    #[track_caller]
+    pub fn acquire_arc(self: &Arc<Self>) -> ArcSemaphorePermit {
+        self.acquire().into_arc(Owner::Bounded(self.clone()))
+    }
+
+    /// As [`try_acquire`](Self::try_acquire), with a permit that keeps the semaphore alive.
+    pub fn try_acquire_arc(self: &Arc<Self>) -> Option<ArcSemaphorePermit> {
+        let permit = self.try_acquire()?;
+        Some(permit.into_arc(Owner::Bounded(self.clone())))
+    }
+
+    /// As [`acquire_async`](Self::acquire_async), with a permit that keeps the semaphore alive.
+    ///
+    /// # Panics
+    /// If the semaphore was made with none.
+    ///
+    /// # Cancellation
+    /// As for [`Semaphore::acquire_async`].
+    pub async fn acquire_arc_async(self: &Arc<Self>) -> ArcSemaphorePermit {
+        let permit = self.acquire_async().await;
+        permit.into_arc(Owner::Bounded(self.clone()))
+    }
+
+    /// Puts permits back that were taken and [forgotten](SemaphorePermit::forget), and serves
+    /// those who wait.
+    ///
+    /// # Errors
+    /// [`TooManyPermits`], and nothing is put back, if fewer were forgotten.
+    pub fn release(&self, count: usize) -> Result<(), TooManyPermits> {
+        let released = self.raw.remember(count as u64) && self.raw.add(count as u64);
+        released.then_some(()).ok_or(TooManyPermits(()))
+    }
+
+    /// How many permits are free, at this moment.
+    #[doc(alias = "value")]
+    #[must_use]
+    pub fn available_permits(&self) -> usize {
+        self.raw.free() as usize
+    }
+}
+
+impl fmt::Debug for BoundedSemaphore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BoundedSemaphore")
+            .field("available_permits", &self.available_permits())
+            .field("bound", &self.bound)
+            .finish_non_exhaustive()
+    }
+}
