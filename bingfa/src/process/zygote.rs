@@ -52,12 +52,14 @@ impl Zygote {
         privileges: Privileges,
     ) -> io::Result<Zygote> {
         let mut answer = [0; 256];
-        let (len, _) = pass::receive(control.as_fd(), &mut answer)?;
+        let (len, _) = pass::receive(control.as_fd(), &mut answer).map_err(|error| {
+            io::Error::new(error.kind(), format!("bingfa: the zygote: {error}"))
+        })?;
         let Some(text) = answer[..len].strip_prefix(b":") else {
             let _ = pidfd::send_signal(process.pidfd.as_fd(), pidfd::SIGKILL);
             wait_for_end(&process);
             return Err(io::Error::other(
-                "bingfa: the new process ended, or did something else, before it was ready; \
+                "bingfa: the zygote ended, or did something else, before it was ready; \
                  if this program calls process::init(), it must do so first in main",
             ));
         };
