@@ -191,8 +191,14 @@ pub(crate) fn sooner(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> 
 /// mid-unwind, `std::thread::panicking` is true for all of them. Then the frames tell.
 #[inline(always)]
 pub(crate) fn is_unwinding() -> bool {
-    std::thread::panicking()
-        && local::frame().is_none_or(|frame| unwind::is_held(frame.extent.range()))
+    std::thread::panicking() && unwinds_here()
+}
+
+/// Out of line: locks ask at each turn, and the answer is hardly ever needed.
+#[cold]
+#[inline(never)]
+fn unwinds_here() -> bool {
+    local::frame().is_none_or(|frame| unwind::is_held(frame.extent.range()))
 }
 
 /// A wait (or a checkpoint) of the coroutine begins. Until it ends, no code runs that could
@@ -279,7 +285,13 @@ pub(crate) fn ambient_deadline() -> Option<Instant> {
 /// timeout.
 #[inline(always)]
 pub(crate) fn is_panicking() -> bool {
-    is_unwinding() && local::interrupts(|interrupts| interrupts.grace.get().is_none())
+    std::thread::panicking() && panics_here()
+}
+
+#[cold]
+#[inline(never)]
+fn panics_here() -> bool {
+    local::interrupts(|interrupts| interrupts.grace.get().is_none()) && unwinds_here()
 }
 
 /// Runs `f` with cancels and outer timeouts held back; they act at the first wait afterwards.
