@@ -72,6 +72,7 @@
 //! - [`coroutine`], [`thread`]: spawn, join, scope, names, snapshots of all that exist.
 //! - [`net`], [`os`], [`io`]: twins of std's sockets; waiting for any descriptor; standard
 //!   input.
+//! - [`fs`]: files and directories.
 //! - [`process`]: functions in processes of their own, and std's commands.
 //! - [`queue`]: queues between carriers of every kind, and [`select!`].
 //! - [`time`]: timeouts and intervals.
@@ -87,6 +88,8 @@
 
 #[cfg(not(loom))]
 pub mod coroutine;
+#[cfg(not(loom))]
+pub mod fs;
 #[cfg(not(loom))]
 pub mod io;
 #[cfg(not(loom))]

@@ -12,10 +12,12 @@
 //! here: std's would hold the thread of a coroutine that reads from it.
 
 pub(crate) mod connect;
+pub(crate) mod file;
 pub(crate) mod handle;
 pub(crate) mod op;
 #[cfg(feature = "process")]
 pub(crate) mod pipe;
+pub(crate) mod polled;
 pub(crate) mod socket;
 
 mod line_buffer;

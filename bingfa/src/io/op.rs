@@ -167,6 +167,7 @@ fn name(kind: OpKind) -> &'static &'static str {
         OpKind::Recv { .. } | OpKind::RecvMsg { .. } => &"recv",
         OpKind::Send { .. } | OpKind::SendMsg { .. } => &"send",
         OpKind::Poll { .. } => &"poll",
+        OpKind::File(_) => &"file",
     }
 }
 
@@ -288,6 +289,7 @@ fn readiness(kind: OpKind) -> i16 {
         OpKind::Recv { .. } | OpKind::RecvMsg { .. } => libc::POLLIN,
         OpKind::Send { .. } | OpKind::SendMsg { .. } => libc::POLLOUT,
         OpKind::Poll { events } => events,
+        OpKind::File(_) => 0, // files have no readiness, and do not come here
     }
 }
 

@@ -7,8 +7,8 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::op::{self, Wait};
-use crate::park::wait::yield_if_slice_over;
-use crate::sys::{fd, socket};
+use super::polled;
+use crate::sys::socket;
 
 /// An end of a pipe.
 #[derive(Debug)]
@@ -17,34 +17,12 @@ pub(crate) struct Pipe(OwnedFd);
 impl Pipe {
     #[track_caller]
     pub(crate) fn read(&self, buf: &mut [u8]) -> io::Result<usize> {
-        if op::kernel_may_block() {
-            return fd::read(self.as_fd(), buf);
-        }
-        yield_if_slice_over();
-        loop {
-            match fd::read_now(self.as_fd(), buf) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    op::wait_for(self.as_fd(), None, socket::POLLIN, Wait::Forever)?;
-                }
-                done => return done,
-            }
-        }
+        polled::read(self.as_fd(), buf)
     }
 
     #[track_caller]
     pub(crate) fn write(&self, buf: &[u8]) -> io::Result<usize> {
-        if op::kernel_may_block() {
-            return fd::write(self.as_fd(), buf);
-        }
-        yield_if_slice_over();
-        loop {
-            match fd::write_now(self.as_fd(), buf) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    op::wait_for(self.as_fd(), None, socket::POLLOUT, Wait::Forever)?;
-                }
-                done => return done,
-            }
-        }
+        polled::write(self.as_fd(), buf)
     }
 }
 

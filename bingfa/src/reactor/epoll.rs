@@ -395,6 +395,10 @@ impl Driver for Epoll {
         }
     }
 
+    fn does_files(&self) -> bool {
+        false
+    }
+
     unsafe fn submit(&mut self, op: NonNull<Op>, done: &mut Vec<NonNull<Op>>) {
         if self.seat.forked() {
             refuse_fork();

@@ -32,7 +32,7 @@ use crate::park::sleep::Sleeper;
 pub use choose::IoBackend;
 pub(crate) use choose::{Kind, choose};
 pub(crate) use drivers::closing;
-pub(crate) use op::{Block, Op, OpKind, READY};
+pub(crate) use op::{Block, FileOp, Op, OpKind, READY};
 pub(crate) use source::Source;
 
 /// What performs a worker's operations.
@@ -45,6 +45,9 @@ pub(crate) trait Driver {
     /// io_uring: always `None`. epoll: the call is made unless it is known to block, or
     /// others wait for the same on this descriptor.
     fn attempt(&mut self, op: &Op) -> Option<i32>;
+
+    /// Whether it takes `OpKind::File`.
+    fn does_files(&self) -> bool;
 
     /// Starts `op`; it may be reported at once.
     ///

@@ -51,7 +51,34 @@ pub(crate) enum OpKind {
     SendMsg { msg: *const msghdr, flags: i32 },
     /// Waits until `poll(2)` would report one of `events`; the result is the events seen.
     Poll { events: i16 },
+    /// A call on a file. Files have no readiness: only a driver that [`does_files`] is
+    /// given these.
+    ///
+    /// [`does_files`]: super::Driver::does_files
+    File(FileOp),
 }
+
+/// What is done to a file that is stored somewhere, at a place that the call names.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum FileOp {
+    /// `pread(2)` into `buf`.
+    ReadAt {
+        buf: *mut u8,
+        len: usize,
+        offset: u64,
+    },
+    /// `pwrite(2)` from `buf`.
+    WriteAt {
+        buf: *const u8,
+        len: usize,
+        offset: u64,
+    },
+    /// `fsync(2)`, or `fdatasync(2)`.
+    Sync { data_only: bool },
+}
+
+/// Why the questions of readiness-based drivers never come up for files.
+const NO_READINESS: &str = "files are given only to a driver that does them";
 
 /// The result of an operation that has not been done, but can be now: to be attempted
 /// again by its owner, who asked for that with `tries_again`. No system call returns it.
@@ -174,6 +201,7 @@ impl OpKind {
                 0 => -errno::EAGAIN,
                 seen => seen,
             },
+            OpKind::File(_) => unreachable!("{NO_READINESS}"),
         }
     }
 
@@ -182,6 +210,7 @@ impl OpKind {
             OpKind::Recv { .. } | OpKind::RecvMsg { .. } => Direction::Read,
             OpKind::Send { .. } | OpKind::SendMsg { .. } => Direction::Write,
             OpKind::Poll { .. } => Direction::Poll,
+            OpKind::File(_) => unreachable!("{NO_READINESS}"),
         }
     }
 
@@ -191,6 +220,7 @@ impl OpKind {
             OpKind::Recv { .. } | OpKind::RecvMsg { .. } => POLLIN,
             OpKind::Send { .. } | OpKind::SendMsg { .. } => POLLOUT,
             OpKind::Poll { events } => events,
+            OpKind::File(_) => unreachable!("{NO_READINESS}"),
         }
     }
 
@@ -201,7 +231,7 @@ impl OpKind {
             | OpKind::Send { flags, .. }
             | OpKind::RecvMsg { flags, .. }
             | OpKind::SendMsg { flags, .. } => flags,
-            OpKind::Poll { .. } => 0,
+            OpKind::Poll { .. } | OpKind::File(_) => 0,
         }
     }
 
@@ -221,7 +251,7 @@ impl OpKind {
             OpKind::RecvMsg { msg, .. } => unsafe { socket::msg_len(msg) },
             // SAFETY: by the caller's contract.
             OpKind::SendMsg { msg, .. } => unsafe { socket::msg_len(msg) },
-            OpKind::Poll { .. } => 0,
+            OpKind::Poll { .. } | OpKind::File(_) => 0,
         }
     }
 }

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::drivers::{self, Seat};
-use super::op::{Op, OpKind};
+use super::op::{FileOp, Op, OpKind};
 use super::{Driver, refuse_fork};
 use crate::park::sleep::Sleeper;
 use crate::sys::errno;
@@ -174,6 +174,10 @@ impl Driver for Uring {
         None
     }
 
+    fn does_files(&self) -> bool {
+        true
+    }
+
     unsafe fn submit(&mut self, op: NonNull<Op>, done: &mut Vec<NonNull<Op>>) {
         if self.ring.forked() {
             refuse_fork();
@@ -196,6 +200,13 @@ impl Driver for Uring {
             OpKind::RecvMsg { msg, flags } => uring::recvmsg(fd, msg, flags),
             OpKind::SendMsg { msg, flags } => uring::sendmsg(fd, msg, flags),
             OpKind::Poll { events } => uring::poll(fd, events),
+            OpKind::File(FileOp::ReadAt { buf, len, offset }) => {
+                uring::read_at(fd, buf, len, offset)
+            }
+            OpKind::File(FileOp::WriteAt { buf, len, offset }) => {
+                uring::write_at(fd, buf, len, offset)
+            }
+            OpKind::File(FileOp::Sync { data_only }) => uring::sync(fd, data_only),
         };
         // SAFETY: the operation's buffers are valid until it is reported, which is not
         // before its completion is reaped (invariant 1).

@@ -1,15 +1,25 @@
-//! Threads for what blocks in a way that no driver can wait for, such as DNS.
+//! Threads for what blocks in a way that no driver can wait for, such as DNS and files.
 //!
-//! A job owns its data. A coroutine that is cancelled while it waits abandons its
-//! job: the thread finishes it and throws the result away.
+//! There are two ways to wait for such a job. [`run`] takes one that owns its data: a
+//! coroutine that is cancelled meanwhile abandons it, and the thread throws the result
+//! away. [`complete`] takes one that may borrow, and waits for its end whatever happens.
+//!
+//! # Invariants
+//! 1. A job that was submitted is run exactly once and dropped by that, on whatever thread.
+//! 2. The frame of [`complete`] is not left between the submission of its job and the
+//!    moment its packet is done; after that moment nothing of the job is touched but the
+//!    packet's own memory, which is shared.
+
+#![allow(unsafe_code)]
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::park::local;
 use crate::park::packet::{Packet, wait_done};
+use crate::park::wait::{Unparker, about_to_wait, wait_until};
+use crate::park::{cancel, local};
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -37,7 +47,7 @@ fn pool() -> MutexGuard<'static, Pool> {
 /// here on a plain thread.
 ///
 /// # Panics
-/// If `job` panics, or not a single thread can be had.
+/// If `job` panics.
 ///
 /// # Cancellation
 /// The job is abandoned.
@@ -55,7 +65,42 @@ pub(crate) fn run<T: Send + 'static>(
         deliver.deliver(catch_unwind(AssertUnwindSafe(job)))
     }));
     while !wait_done(&packet.completion, what, None) {}
-    let result: std::thread::Result<T> = packet.take().expect("delivered and not yet taken");
+    result(&packet)
+}
+
+/// The same for a `job` that may borrow, because it is always waited for.
+///
+/// # Panics
+/// If `job` panics.
+///
+/// # Cancellation
+/// Before the job is begun; then it completes first, and the next wait unwinds.
+#[track_caller]
+pub(crate) fn complete<T: Send>(what: &'static &'static str, job: impl FnOnce() -> T + Send) -> T {
+    cancel::checkpoint();
+    if local::frame().is_none() {
+        return job();
+    }
+    about_to_wait();
+    let packet = Arc::new(Packet::new());
+    let deliver = packet.clone();
+    let job: Box<dyn FnOnce() + Send + '_> =
+        Box::new(move || deliver.deliver(catch_unwind(AssertUnwindSafe(job))));
+    // SAFETY: only the lifetime changes. What the job borrows outlives this frame, which
+    // is not left before the job has run (invariant 2): nothing from here to the end of
+    // `wait_until` unwinds.
+    let job = unsafe { std::mem::transmute::<Box<dyn FnOnce() + Send + '_>, Job>(job) };
+    let waiter = Unparker::current();
+    submit(job);
+    if packet.completion.watch(waiter) {
+        wait_until(what, || packet.completion.is_done());
+    }
+    result(&packet)
+}
+
+/// What a job that has been waited for returned.
+fn result<T>(packet: &Packet<std::thread::Result<T>>) -> T {
+    let result = packet.take().expect("delivered and not yet taken");
     result.unwrap_or_else(|payload| resume_unwind(payload))
 }
 
@@ -70,26 +115,31 @@ fn submit(job: Job) {
         let started = std::thread::Builder::new()
             .name("bingfa-blocking".into())
             .spawn(serve);
-        if let Err(error) = started {
+        if started.is_err() {
             let mut pool = self::pool();
             pool.threads -= 1;
-            assert!(
-                pool.threads > 0,
-                "bingfa: no thread for blocking work: {error}"
-            );
+            if pool.threads == 0 {
+                // Nobody else will: better to hold this worker than to lose a job.
+                drop(work_off(pool));
+            }
         }
     }
+}
+
+/// Runs what is queued.
+fn work_off(mut pool: MutexGuard<'static, Pool>) -> MutexGuard<'static, Pool> {
+    while let Some(job) = pool.jobs.pop_front() {
+        drop(pool);
+        job();
+        pool = self::pool();
+    }
+    pool
 }
 
 fn serve() {
     let mut pool = pool();
     loop {
-        if let Some(job) = pool.jobs.pop_front() {
-            drop(pool);
-            job();
-            pool = self::pool();
-            continue;
-        }
+        pool = work_off(pool);
         pool.idle += 1;
         let (woken, timeout) = WORK
             .wait_timeout(pool, KEEP_IDLE)

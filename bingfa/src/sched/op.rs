@@ -10,7 +10,7 @@ use super::worker::Worker;
 use crate::park::cancel::{self, sooner};
 use crate::park::frame::{Frame, Request};
 use crate::park::wait::{arm, yield_now};
-use crate::reactor::{Block, Op, READY};
+use crate::reactor::{Block, Op, OpKind, READY};
 use crate::sys::errno;
 
 /// How an operation ended.
@@ -92,6 +92,37 @@ pub(crate) fn run(
         }
         // A cancel of the coroutine: `raise` above unwinds, unless a shield went up or a
         // neighbour unwinds; then the operation simply starts again.
+    }
+}
+
+/// Runs `op`, on a file, for the calling coroutine: neither a cancel nor a timeout cuts it
+/// short once it has begun. Returns what the system call returned.
+pub(crate) fn complete(
+    worker: &Worker,
+    frame: &Frame,
+    op: &mut Op,
+    what: &'static &'static str,
+    at: &'static Location<'static>,
+) -> i32 {
+    debug_assert!(matches!(op.kind, OpKind::File(_)) && worker.does_files());
+    if worker.home.take_slice_over() {
+        yield_now();
+    }
+    frame.about_to_suspend();
+    cancel::checkpoint();
+    op.owner = std::ptr::from_ref(frame).cast();
+    frame.live.waits(what, at);
+    let op = NonNull::from(op);
+    // SAFETY: we do not leave this frame before the result is there. `frame.op` is not
+    // set, so nobody cancels it.
+    unsafe { worker.submit(op) };
+    loop {
+        frame.suspend(Request::Wait);
+        // SAFETY: `op` is ours again once completed; read through the pointer that the
+        // driver was given.
+        if let Some(result) = unsafe { op.as_ref() }.result.get() {
+            return result;
+        }
     }
 }
 

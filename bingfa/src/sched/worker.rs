@@ -600,6 +600,11 @@ impl Worker {
         self.driver.borrow_mut().attempt(op)
     }
 
+    /// Whether the driver takes operations on files.
+    pub(crate) fn does_files(&self) -> bool {
+        self.driver.borrow().does_files()
+    }
+
     /// Hands an operation of the running coroutine to the driver.
     ///
     /// # Safety

@@ -1,4 +1,4 @@
-//! Raw reads from any descriptor.
+//! Raw reads and writes of any descriptor.
 //!
 //! # Invariants
 //! 1. A `&mut [u8]` is valid for writes of its length, and the kernel writes no more.
@@ -13,6 +13,13 @@ pub(crate) fn read(fd: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<usize> {
     // SAFETY: by invariant 1 the kernel stays inside `buf`.
     let n = unsafe { libc::read(fd.as_raw_fd(), buf.as_mut_ptr().cast(), buf.len()) };
     usize::try_from(n).map_err(|_| io::Error::last_os_error())
+}
+
+/// Whether it is `O_NONBLOCK`.
+pub(crate) fn is_nonblocking(fd: BorrowedFd<'_>) -> bool {
+    // SAFETY: takes no pointers.
+    let flags = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) };
+    flags >= 0 && flags & libc::O_NONBLOCK != 0
 }
 
 /// Has the descriptor closed when the process becomes a new image.
@@ -47,7 +54,6 @@ pub(crate) fn duplicate(number: std::os::fd::RawFd) -> io::Result<std::os::fd::O
 }
 
 /// One read that does not wait; `WouldBlock` if it would have to.
-#[cfg(feature = "process")]
 pub(crate) fn read_now(fd: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<usize> {
     let part = libc::iovec {
         iov_base: buf.as_mut_ptr().cast(),
@@ -69,15 +75,13 @@ pub(crate) fn read_now(fd: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<usize> 
 }
 
 /// `write(2)`: blocks the thread unless the descriptor is ready or non-blocking.
-#[cfg(feature = "process")]
 pub(crate) fn write(fd: BorrowedFd<'_>, buf: &[u8]) -> io::Result<usize> {
     // SAFETY: `buf` is valid for reads of its length.
     let n = unsafe { libc::write(fd.as_raw_fd(), buf.as_ptr().cast(), buf.len()) };
     usize::try_from(n).map_err(|_| io::Error::last_os_error())
 }
 
-/// One write to a pipe that does not wait; `WouldBlock` if it would have to.
-#[cfg(feature = "process")]
+/// One write that does not wait; `WouldBlock` if it would have to.
 pub(crate) fn write_now(fd: BorrowedFd<'_>, buf: &[u8]) -> io::Result<usize> {
     let part = libc::iovec {
         iov_base: buf.as_ptr().cast_mut().cast(),

@@ -10,6 +10,8 @@ pub(crate) mod exit;
 #[cfg(not(loom))]
 pub(crate) mod fd;
 #[cfg(not(loom))]
+pub(crate) mod file;
+#[cfg(not(loom))]
 pub(crate) mod fork;
 pub(crate) mod futex;
 #[cfg(all(feature = "process", not(loom)))]

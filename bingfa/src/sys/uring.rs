@@ -206,6 +206,32 @@ pub(crate) fn sendmsg(fd: RawFd, msg: *const msghdr, flags: i32) -> Entry {
         .build()
 }
 
+/// `pread(2)` into borrowed memory.
+pub(crate) fn read_at(fd: RawFd, buf: *mut u8, len: usize, offset: u64) -> Entry {
+    let len = len.min(MAX_TRANSFER) as u32;
+    opcode::Read::new(types::Fd(fd), buf, len)
+        .offset(offset)
+        .build()
+}
+
+/// `pwrite(2)` from borrowed memory.
+pub(crate) fn write_at(fd: RawFd, buf: *const u8, len: usize, offset: u64) -> Entry {
+    let len = len.min(MAX_TRANSFER) as u32;
+    opcode::Write::new(types::Fd(fd), buf, len)
+        .offset(offset)
+        .build()
+}
+
+/// `fsync(2)`, or `fdatasync(2)`.
+pub(crate) fn sync(fd: RawFd, data_only: bool) -> Entry {
+    let flags = if data_only {
+        types::FsyncFlags::DATASYNC
+    } else {
+        types::FsyncFlags::empty()
+    };
+    opcode::Fsync::new(types::Fd(fd)).flags(flags).build()
+}
+
 /// Waits once for any of `events` (and for error and hang-up).
 pub(crate) fn poll(fd: RawFd, events: i16) -> Entry {
     opcode::PollAdd::new(types::Fd(fd), u32::from(events as u16)).build()
@@ -258,6 +284,9 @@ fn examine(setup: Setup, ring: &mut Ring) -> Result<Abilities, Missing> {
         (opcode::RecvMsg::CODE, "the operation RECVMSG"),
         (opcode::SendMsg::CODE, "the operation SENDMSG"),
         (opcode::PollAdd::CODE, "the operation POLL_ADD"),
+        (opcode::Read::CODE, "the operation READ"),
+        (opcode::Write::CODE, "the operation WRITE"),
+        (opcode::Fsync::CODE, "the operation FSYNC"),
         (opcode::AsyncCancel::CODE, "the operation ASYNC_CANCEL"),
     ] {
         if !offers.is_supported(code) {

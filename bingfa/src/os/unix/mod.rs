@@ -1,5 +1,6 @@
-//! Twin of [`std::os::unix`]: Unix-domain sockets.
+//! Twin of [`std::os::unix`]: Unix-domain sockets, and what files have only here.
 
+pub mod fs;
 pub mod net;
 
 /// Twin of [`std::os::unix::io`]: descriptors, owned and borrowed.
