@@ -164,6 +164,12 @@ impl Socket {
         Ok(())
     }
 
+    /// What the user asked for, also of a listener.
+    #[cfg(feature = "process")]
+    pub(crate) fn is_nonblocking(&self) -> bool {
+        self.shared.nonblocking.load(Relaxed)
+    }
+
     /// Sets or clears the descriptor's own `O_NONBLOCK`, whatever the user asked for.
     pub(crate) fn make_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
         // std's does it by one `ioctl`.

@@ -166,6 +166,12 @@ impl TcpListener {
         self.0.set_nonblocking(nonblocking)
     }
 
+    /// What the user asked for by [`set_nonblocking`](Self::set_nonblocking).
+    #[cfg(feature = "process")]
+    pub(crate) fn is_nonblocking(&self) -> bool {
+        self.0.is_nonblocking()
+    }
+
     fn std(&self) -> Lent<'_, std::net::TcpListener> {
         self.0.lent()
     }

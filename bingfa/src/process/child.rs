@@ -15,7 +15,7 @@
 use std::cell::RefCell;
 use std::fs::File;
 use std::io::{self, BufReader, Write};
-use std::os::fd::{AsFd, FromRawFd, IntoRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
@@ -24,10 +24,10 @@ use std::sync::{Mutex, Once, PoisonError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::wire::{self, Orders, Outcome, Panic};
+use super::wire::{self, Encoded, Orders, Outcome, Panic};
 use super::{identity, zygote};
 use crate::sched::exit;
-use crate::sys::{self, attributes, fd, image::Image, launch};
+use crate::sys::{self, attributes, fd, image::Image, launch, pass};
 
 /// The variable that tells a new image what it is.
 pub(super) const VARIABLE: &str = "BINGFA_PROCESS";
@@ -163,24 +163,39 @@ fn play(role: Role, parent: i32) -> ! {
 
 /// Receives the orders, does what they say, and ends the process.
 pub(super) fn run(socket: OwnedFd) -> ! {
-    let mut socket = File::from(socket);
+    let mut reader = pass::Reader::new(socket.as_fd());
     // All at once if it is small.
-    let (orders, arguments) = match wire::receive_job(BufReader::new(&mut socket)) {
+    let (orders, bytes) = match wire::receive_job(BufReader::new(&mut reader)) {
         Ok(job) => job,
         // The parent is gone, or has given up.
         Err(_) => std::process::exit(1),
     };
-    let outcome = obey(orders, &arguments);
-    drop(arguments);
+    let fds = reader.fds;
+    let outcome = obey(orders, Encoded { bytes, fds });
     let status = match outcome {
         Outcome::Returned(_) => 0,
         // As that of a Rust program whose main panics.
         Outcome::Panicked(_) | Outcome::Refused(_) => 101,
     };
     // An error: nobody wants to know. The status says it all the same.
-    let _ = wire::send_outcome(&mut socket, outcome);
-    drop(socket);
+    let _ = report(socket, outcome);
     end(status)
+}
+
+/// Tells the parent how it went.
+fn report(socket: OwnedFd, outcome: Outcome) -> io::Result<()> {
+    let mut frame = wire::frame(outcome);
+    let raw: Vec<_> = frame.fds.iter().map(AsRawFd::as_raw_fd).collect();
+    let sent = pass::send(socket.as_fd(), &frame.first, &raw);
+    if let Err(error) = sent {
+        if raw.is_empty() {
+            return Err(error);
+        }
+        let why = format!("its result: the descriptors cannot be sent: {error}");
+        frame = wire::frame(Outcome::Refused(why));
+        pass::send(socket.as_fd(), &frame.first, &[])?;
+    }
+    File::from(socket).write_all(&frame.rest)
 }
 
 /// Ends a child whose function has: as `exit` does, but for the handlers and destructors of
@@ -200,7 +215,7 @@ pub(super) fn prepare() {
     });
 }
 
-fn obey(orders: Orders, arguments: &[u8]) -> Outcome {
+fn obey(orders: Orders, arguments: Encoded) -> Outcome {
     let image = Image::here();
     let address = |offset| {
         let offset = usize::try_from(offset).ok()?;
@@ -271,22 +286,24 @@ fn become_it(orders: Orders) -> Result<(), String> {
 }
 
 /// What decodes the arguments, calls a function and encodes its result.
-pub(super) type Thunk = fn(usize, &[u8]) -> Outcome;
+pub(super) type Thunk = fn(usize, Encoded) -> Outcome;
 
 /// The [`Thunk`] for one type of function. `function` is the address of an `fn(A) -> T`.
 pub(super) fn call<A: DeserializeOwned, T: Serialize>(
     function: usize,
-    arguments: &[u8],
+    arguments: Encoded,
 ) -> Outcome {
     // SAFETY: invariant 2.
     let function = unsafe { std::mem::transmute::<usize, fn(A) -> T>(function) };
     let ended = catch_unwind(AssertUnwindSafe(|| {
-        let arguments = match wire::decode(arguments) {
+        let Encoded { bytes, fds } = arguments;
+        let arguments = match wire::decode(&bytes, fds) {
             Ok(arguments) => arguments,
             Err(error) => return Outcome::Refused(format!("its arguments: {error}")),
         };
+        drop(bytes);
         match wire::encode(&function(arguments)) {
-            Ok(bytes) => Outcome::Returned(bytes),
+            Ok(result) => Outcome::Returned(result),
             Err(error) => Outcome::Refused(format!("its result: {error}")),
         }
     }));

@@ -14,7 +14,7 @@ use super::error::{Cause, JoinError};
 use super::record::{Ended, Record};
 use super::spawn::Ends;
 use super::stdio::{ChildStderr, ChildStdin, ChildStdout};
-use super::wire::{self, CodecError, Outcome};
+use super::wire::{self, CodecError, Encoded, Outcome};
 use super::{StartMethod, identity, keeper};
 use crate::park::packet::wait_done;
 use crate::park::select::{Selectable, Ticket};
@@ -254,13 +254,16 @@ pub struct JoinHandle<T> {
     /// This end of its standard error, if that is a pipe.
     pub stderr: Option<ChildStderr>,
     process: Process,
-    decode: fn(&[u8]) -> Result<T, CodecError>,
+    decode: Decode<T>,
 }
+
+/// [`wire::decode`] of one type.
+type Decode<T> = fn(&[u8], Vec<OwnedFd>) -> Result<T, CodecError>;
 
 impl<T> JoinHandle<T> {
     pub(super) fn new(
         record: Arc<Record>,
-        decode: fn(&[u8]) -> Result<T, CodecError>,
+        decode: Decode<T>,
         [stdin, stdout, stderr]: Ends,
     ) -> Self {
         Self {
@@ -393,7 +396,7 @@ impl<T> JoinHandle<T> {
             .take()
             .expect("done, and the one handle takes it once");
         let cause = match wire::outcome(received) {
-            Some(Outcome::Returned(bytes)) => match (self.decode)(&bytes) {
+            Some(Outcome::Returned(Encoded { bytes, fds })) => match (self.decode)(&bytes, fds) {
                 Ok(value) => return Ok(value),
                 Err(error) => Cause::Refused(format!("its result: {error}")),
             },

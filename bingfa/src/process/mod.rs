@@ -32,9 +32,11 @@
 //! process waits for its children; [daemons](Builder::daemon) are killed when it ends, even if
 //! it is killed itself.
 
+mod carry;
 mod child;
 mod command;
 mod error;
+mod fd;
 mod handle;
 mod identity;
 mod keeper;
@@ -47,6 +49,7 @@ mod zygote;
 pub use child::init;
 pub use command::{Child, Command};
 pub use error::JoinError;
+pub use fd::Fd;
 pub use handle::{JoinHandle, Process, active_children, current, parent};
 pub use spawn::{Builder, spawn};
 pub use stdio::{ChildStderr, ChildStdin, ChildStdout, Stdio};

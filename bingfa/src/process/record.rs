@@ -11,10 +11,12 @@ use std::os::unix::net::UnixStream;
 use std::process::ExitStatus;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::wire::Encoded;
 use super::{StartMethod, keeper};
 use crate::park::packet::Packet;
 use crate::sched::exit::KeepAlive;
 use crate::sys::launch::Made;
+use crate::sys::pass;
 use crate::sys::pidfd::{self, Reaped};
 
 /// What is left of a child that has ended.
@@ -23,7 +25,7 @@ pub(super) struct Ended {
     /// `None`: somebody else in this program has reaped it.
     pub(super) status: Option<ExitStatus>,
     /// All that it has sent.
-    pub(super) received: Vec<u8>,
+    pub(super) received: Encoded,
 }
 
 /// One child.
@@ -59,7 +61,7 @@ pub(super) struct Link {
     socket: Option<UnixStream>,
     unsent: Vec<u8>,
     sent: usize,
-    received: Vec<u8>,
+    received: Encoded,
 }
 
 /// What the keeper is to watch.
@@ -209,17 +211,23 @@ impl Running {
 }
 
 impl Link {
+    /// Sends `fds` with the first of `unsent`, as many as there is room for.
+    ///
     /// # Errors
-    /// If the socket cannot be made non-blocking.
-    pub(super) fn new(socket: OwnedFd, unsent: Vec<u8>) -> io::Result<Link> {
+    /// If the socket cannot be made non-blocking, or too many descriptors are on their way.
+    pub(super) fn new(socket: OwnedFd, unsent: Vec<u8>, fds: Vec<OwnedFd>) -> io::Result<Link> {
         let socket = UnixStream::from(socket);
         socket.set_nonblocking(true)?;
-        Ok(Link {
+        let raw: Vec<RawFd> = fds.iter().map(AsRawFd::as_raw_fd).collect();
+        let sent = pass::send_some(socket.as_fd(), &unsent, &raw)?; // empty, so there is room
+        let mut link = Link {
             socket: Some(socket),
             unsent,
-            sent: 0,
-            received: Vec::new(),
-        })
+            sent,
+            received: Encoded::default(),
+        };
+        link.send();
+        Ok(link)
     }
 
     /// Moves bytes as far as the socket takes and gives them.
@@ -252,8 +260,22 @@ impl Link {
         let Some(mut socket) = self.socket.as_ref() else {
             return Ok(());
         };
+        let Encoded { bytes, fds } = &mut self.received;
+        if bytes.is_empty() {
+            // The child sends no descriptors later than with its first bytes.
+            let mut first = [0; 4096];
+            match pass::receive(socket.as_fd(), &mut first) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return Err(error),
+                Ok((0, _)) => return Err(ErrorKind::UnexpectedEof.into()),
+                Ok((len, passed)) => {
+                    bytes.extend_from_slice(&first[..len]);
+                    *fds = passed;
+                }
+            }
+        }
         loop {
-            match socket.read_to_end(&mut self.received) {
+            match socket.read_to_end(bytes) {
                 // All that there is has been appended when it would block.
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}

@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use super::child::{self, Role};
 use super::record::{Link, Record};
 use super::stdio::{Kind, Stdio};
-use super::wire::{self, Orders};
+use super::wire::{self, Encoded, Orders};
 use super::zygote::{CopyError, Zygote};
 use super::{JoinHandle, StartMethod, identity, keeper};
 use crate::sched::{blocking, exit};
@@ -28,8 +28,9 @@ use crate::sys::{fd, pass, pidfd};
 /// The child is this very program, also when its file has been replaced meanwhile. `f` is a
 /// function, or a closure that captures nothing: what it needs travels in `args`, by `serde`.
 /// The child has its parent's working directory, environment, umask, limits, CPU affinity and
-/// descriptors 0 to 2 as they are at this moment, no other descriptor, and nothing of its
-/// memory: statics are as at the start of the program.
+/// descriptors 0 to 2 as they are at this moment, and nothing of its memory: statics are as at
+/// the start of the program. It has no other descriptors than those among its arguments:
+/// `bingfa`'s sockets, and [`Fd`](super::Fd)s.
 ///
 /// It is not a daemon: the process waits for it at normal exit. See [`Builder`].
 ///
@@ -262,7 +263,7 @@ impl Builder {
     }
 
     /// Everything that the caller's own thread must say.
-    fn plan(self, thunk: usize, function: usize, arguments: Vec<u8>) -> io::Result<(Plan, Ends)> {
+    fn plan(self, thunk: usize, function: usize, arguments: Encoded) -> io::Result<(Plan, Ends)> {
         if attributes::is_privileged() {
             let why = "bingfa: a program with raised privileges (set-user-ID) spawns no processes";
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
@@ -379,7 +380,7 @@ fn environment(changes: Vec<Change>) -> io::Result<Vec<(OsString, OsString)>> {
 /// A child to be: what is known before there is a process.
 struct Plan {
     orders: Orders,
-    arguments: Vec<u8>,
+    arguments: Encoded,
     method: StartMethod,
     environment: Vec<(OsString, OsString)>,
     limits: Vec<(u32, (u64, u64))>,
@@ -466,9 +467,9 @@ fn start(plan: Plan) -> io::Result<Arc<Record>> {
     orders.limits.extend(limits);
 
     let (ours, theirs) = pass::pair(true)?;
-    let mut link = Link::new(ours, wire::job(&orders, &arguments)?)?;
-    drop(arguments);
-    link.transfer(); // what fits is there before the child looks
+    let job = wire::job(&orders, &arguments.bytes)?;
+    // What fits is there before the child looks.
+    let link = Link::new(ours, job, arguments.fds)?;
     let numbers = standard
         .each_ref()
         .map(|given| given.as_ref().map(Standard::raw));

@@ -4,13 +4,16 @@
 //! the arguments. Back: one frame, `[tag: u8][length: u64]` and the bytes; a child that ends
 //! without one was killed or called `exit`. Orders, arguments and results are in the format of
 //! `postcard`. Both ends are the same program, which the fingerprint in the orders proves.
+//! Descriptors ([`carry`](super::carry)) travel with the first bytes.
 
 use std::fmt;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
+use std::os::fd::OwnedFd;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::carry;
 use crate::sys::attributes::Cpus;
 
 /// What the child is to be and to do.
@@ -40,8 +43,8 @@ pub(super) struct Orders {
 /// How a call ended, in the child.
 #[derive(Debug)]
 pub(super) enum Outcome {
-    /// The encoded result.
-    Returned(Vec<u8>),
+    /// The result.
+    Returned(Encoded),
     Panicked(Panic),
     /// The function was not called, or its result cannot be sent: the reason.
     Refused(String),
@@ -78,19 +81,34 @@ impl fmt::Display for CodecError {
     }
 }
 
-pub(super) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, CodecError> {
-    postcard::to_stdvec(value).map_err(|error| CodecError {
-        type_name: std::any::type_name::<T>(),
-        encode: true,
-        why: error.to_string(),
-    })
+/// A value as it travels: its bytes, and the descriptors that it takes along.
+#[derive(Debug, Default)]
+pub(super) struct Encoded {
+    pub(super) bytes: Vec<u8>,
+    pub(super) fds: Vec<OwnedFd>,
 }
 
-pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
-    let why = match postcard::take_from_bytes(bytes) {
+pub(super) fn encode<T: Serialize>(value: &T) -> Result<Encoded, CodecError> {
+    let (encoded, fds, refused) = carry::gather(|| postcard::to_stdvec(value));
+    match encoded {
+        Ok(bytes) => Ok(Encoded { bytes, fds }),
+        Err(error) => Err(CodecError {
+            type_name: std::any::type_name::<T>(),
+            encode: true,
+            why: refused.unwrap_or_else(|| error.to_string()),
+        }),
+    }
+}
+
+pub(super) fn decode<T: DeserializeOwned>(
+    bytes: &[u8],
+    fds: Vec<OwnedFd>,
+) -> Result<T, CodecError> {
+    let (decoded, refused) = carry::hand_out(fds, || postcard::take_from_bytes(bytes));
+    let why = match decoded {
         Ok((value, [])) => return Ok(value),
         Ok((_, rest)) => format!("{} bytes are left over", rest.len()),
-        Err(error) => error.to_string(),
+        Err(error) => refused.unwrap_or_else(|| error.to_string()),
     };
     Err(CodecError {
         type_name: std::any::type_name::<T>(),
@@ -102,6 +120,7 @@ pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError>
 /// The bytes that make a child work.
 pub(super) fn job(orders: &Orders, arguments: &[u8]) -> io::Result<Vec<u8>> {
     let orders = encode(orders).map_err(|error| io::Error::other(error.to_string()))?;
+    let orders = orders.bytes;
     let head = u32::try_from(orders.len())
         .map_err(|_| io::Error::other("the environment does not fit into 4 GiB"))?;
     let mut bytes = Vec::with_capacity(JOB_HEAD + orders.len() + arguments.len());
@@ -119,7 +138,7 @@ pub(super) fn receive_job(mut socket: impl Read) -> io::Result<(Orders, Vec<u8>)
     let orders_len = u32::from_le_bytes(head[..4].try_into().expect("4 bytes"));
     let arguments_len = u64::from_le_bytes(head[4..].try_into().expect("8 bytes"));
     let orders = read_exactly(&mut socket, u64::from(orders_len))?;
-    let orders = decode(&orders)
+    let orders = decode(&orders, Vec::new())
         .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string()))?;
     Ok((orders, read_exactly(&mut socket, arguments_len)?))
 }
@@ -135,25 +154,40 @@ fn read_exactly(socket: impl Read, len: u64) -> io::Result<Vec<u8>> {
     }
 }
 
-/// Sends the frame of `outcome`.
-pub(super) fn send_outcome(mut socket: impl Write, outcome: Outcome) -> io::Result<()> {
-    let (tag, bytes) = match outcome {
-        Outcome::Returned(bytes) => (RETURNED, bytes),
+/// What is to be sent of an outcome.
+#[derive(Debug)]
+pub(super) struct Frame {
+    /// Small; goes first, with the descriptors.
+    pub(super) first: Vec<u8>,
+    pub(super) fds: Vec<OwnedFd>,
+    pub(super) rest: Vec<u8>,
+}
+
+pub(super) fn frame(outcome: Outcome) -> Frame {
+    let (tag, Encoded { bytes, fds }) = match outcome {
+        Outcome::Returned(result) => (RETURNED, result),
         Outcome::Panicked(panic) => (PANICKED, encode(&panic).unwrap_or_default()),
-        Outcome::Refused(why) => (REFUSED, why.into_bytes()),
+        Outcome::Refused(why) => {
+            let bytes = why.into_bytes();
+            (REFUSED, Encoded { bytes, fds: vec![] })
+        }
     };
-    let mut head = [tag; FRAME_HEAD];
-    head[1..].copy_from_slice(&(bytes.len() as u64).to_le_bytes());
-    if bytes.len() < 4096 {
+    let mut first = vec![tag];
+    first.extend_from_slice(&(bytes.len() as u64).to_le_bytes());
+    let mut rest = bytes;
+    if rest.len() < 4096 {
         // One write, and one wake-up of the reader.
-        return socket.write_all(&[&head[..], &bytes].concat());
+        first.append(&mut rest);
     }
-    socket.write_all(&head)?;
-    socket.write_all(&bytes)
+    Frame { first, fds, rest }
 }
 
 /// The outcome in what a child has sent; `None` if that is no whole frame.
-pub(super) fn outcome(mut received: Vec<u8>) -> Option<Outcome> {
+pub(super) fn outcome(received: Encoded) -> Option<Outcome> {
+    let Encoded {
+        bytes: mut received,
+        fds,
+    } = received;
     let (head, bytes) = received.split_at_checked(FRAME_HEAD)?;
     let len = u64::from_le_bytes(head[1..].try_into().expect("8 bytes"));
     if bytes.len() as u64 != len {
@@ -162,9 +196,10 @@ pub(super) fn outcome(mut received: Vec<u8>) -> Option<Outcome> {
     match head[0] {
         RETURNED => {
             received.drain(..FRAME_HEAD);
-            Some(Outcome::Returned(received))
+            let bytes = received;
+            Some(Outcome::Returned(Encoded { bytes, fds }))
         }
-        PANICKED => decode(bytes).ok().map(Outcome::Panicked),
+        PANICKED => decode(bytes, fds).ok().map(Outcome::Panicked),
         REFUSED => Some(Outcome::Refused(
             String::from_utf8_lossy(bytes).into_owned(),
         )),
@@ -176,19 +211,30 @@ pub(super) fn outcome(mut received: Vec<u8>) -> Option<Outcome> {
 mod tests {
     use super::*;
 
-    fn through(sent: Outcome) -> Option<Outcome> {
-        let mut bytes = Vec::new();
-        send_outcome(&mut bytes, sent).unwrap();
-        outcome(bytes)
+    fn returned(bytes: Vec<u8>) -> Outcome {
+        Outcome::Returned(Encoded { bytes, fds: vec![] })
+    }
+
+    fn sent(outcome: Outcome) -> Vec<u8> {
+        let frame = frame(outcome);
+        [frame.first, frame.rest].concat()
+    }
+
+    fn arrived(bytes: Vec<u8>) -> Option<Outcome> {
+        outcome(Encoded { bytes, fds: vec![] })
+    }
+
+    fn through(outcome: Outcome) -> Option<Outcome> {
+        arrived(sent(outcome))
     }
 
     #[test]
     fn outcomes_arrive_as_they_were_sent() {
         for len in [0, 1, 4096, 100_000] {
-            let Some(Outcome::Returned(bytes)) = through(Outcome::Returned(vec![7; len])) else {
+            let Some(Outcome::Returned(result)) = through(returned(vec![7; len])) else {
                 panic!("{len}");
             };
-            assert_eq!(bytes, vec![7; len]);
+            assert_eq!(result.bytes, vec![7; len]);
         }
         let panic = Panic {
             message: "boom".into(),
@@ -202,16 +248,15 @@ mod tests {
 
     #[test]
     fn a_frame_that_is_not_whole_is_none() {
-        let mut whole = Vec::new();
-        send_outcome(&mut whole, Outcome::Returned(vec![1, 2, 3])).unwrap();
+        let mut whole = sent(returned(vec![1, 2, 3]));
         for len in 0..whole.len() {
-            assert!(outcome(whole[..len].to_vec()).is_none(), "{len}");
+            assert!(arrived(whole[..len].to_vec()).is_none(), "{len}");
         }
         let mut longer = whole.clone();
         longer.push(0);
-        assert!(outcome(longer).is_none());
+        assert!(arrived(longer).is_none());
         whole[0] = 77;
-        assert!(outcome(whole).is_none());
+        assert!(arrived(whole).is_none());
     }
 
     #[test]
@@ -247,12 +292,12 @@ mod tests {
 
     #[test]
     fn codec_errors_name_the_type() {
-        let error = decode::<Vec<u32>>(&[9]).unwrap_err().to_string();
+        let error = decode::<Vec<u32>>(&[9], vec![]).unwrap_err().to_string();
         assert!(
             error.starts_with("`alloc::vec::Vec<u32>` cannot be decoded"),
             "{error}"
         );
-        let error = decode::<u8>(&[1, 2, 3]).unwrap_err().to_string();
+        let error = decode::<u8>(&[1, 2, 3], vec![]).unwrap_err().to_string();
         assert!(error.contains("2 bytes are left over"), "{error}");
     }
 }

@@ -76,3 +76,14 @@ pub fn allow_many_descriptors() {
         libc::setrlimit(libc::RLIMIT_NOFILE, &limit);
     }
 }
+
+/// Lowers the soft limit: descriptors have smaller numbers than this from now on.
+pub fn limit_descriptors(below: u64) {
+    // SAFETY: the structure is valid for both calls.
+    unsafe {
+        let mut limit = std::mem::zeroed::<libc::rlimit>();
+        libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit);
+        limit.rlim_cur = below;
+        libc::setrlimit(libc::RLIMIT_NOFILE, &limit);
+    }
+}

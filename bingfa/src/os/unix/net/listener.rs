@@ -117,6 +117,12 @@ impl UnixListener {
         Incoming { listener: self }
     }
 
+    /// What the user asked for by [`set_nonblocking`](Self::set_nonblocking).
+    #[cfg(feature = "process")]
+    pub(crate) fn is_nonblocking(&self) -> bool {
+        self.0.is_nonblocking()
+    }
+
     fn std(&self) -> Lent<'_, std::os::unix::net::UnixListener> {
         self.0.lent()
     }

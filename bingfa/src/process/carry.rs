@@ -1,0 +1,164 @@
+//! What a value takes along when it travels: descriptors, beside the bytes.
+//!
+//! `serde` gives a value that is being encoded no way to its message. So [`gather`] opens a
+//! *load* for the carrier that encodes, the handles inside the value [`attach`] their
+//! descriptors to it and encode only their places in it; [`hand_out`] and [`take`] are the way
+//! back. Without an open load a handle refuses to be encoded: its bytes alone would mean
+//! nothing to whoever reads them.
+
+use std::cell::RefCell;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+
+use serde::{Deserialize, Serialize, de, ser};
+
+use crate::park::carrier;
+use crate::sys::pass;
+
+/// Where a descriptor lies in its message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Place(u16);
+
+/// What the message at hand takes along.
+struct Load {
+    /// Whose message it is: a coroutine that suspends in the middle of its own
+    /// `Serialize` leaves the load where others of its thread find it.
+    carrier: u64,
+    /// What the descriptors that were attached were called here, in the same order as `fds`.
+    originals: Vec<RawFd>,
+    fds: Vec<OwnedFd>,
+    /// Why a handle refused; the format would drop the text.
+    why: Option<String>,
+}
+
+thread_local! {
+    /// The last one of a carrier is that of its innermost message.
+    static LOADS: RefCell<Vec<Load>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Closes the load, also if a user's `Serialize` panics.
+struct Open {
+    carrier: u64,
+}
+
+impl Open {
+    fn new(fds: Vec<OwnedFd>) -> Open {
+        let carrier = carrier::id();
+        let load = Load {
+            carrier,
+            originals: Vec::new(),
+            fds,
+            why: None,
+        };
+        LOADS.with_borrow_mut(|loads| loads.push(load));
+        Open { carrier }
+    }
+
+    fn take(&self) -> Option<Load> {
+        LOADS.with_borrow_mut(|loads| {
+            let mine = loads.iter().rposition(|load| load.carrier == self.carrier);
+            mine.map(|mine| loads.remove(mine))
+        })
+    }
+
+    fn close(self) -> Load {
+        let load = self.take().expect("each opens and closes its own");
+        std::mem::forget(self);
+        load
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        drop(self.take());
+    }
+}
+
+/// The innermost load of this carrier, if it is encoding or decoding a message.
+fn with_load<R>(f: impl FnOnce(&mut Load) -> R) -> Option<R> {
+    let carrier = carrier::id();
+    LOADS.with_borrow_mut(|loads| {
+        let mine = loads.iter_mut().rev().find(|load| load.carrier == carrier);
+        mine.map(f)
+    })
+}
+
+/// Runs `encode`, and gives back what was attached meanwhile, and why a handle refused.
+pub(super) fn gather<R>(encode: impl FnOnce() -> R) -> (R, Vec<OwnedFd>, Option<String>) {
+    let open = Open::new(Vec::new());
+    let result = encode();
+    let load = open.close();
+    (result, load.fds, load.why)
+}
+
+/// Runs `decode`, which takes what it wants of `fds`; gives back why a handle refused.
+pub(super) fn hand_out<R>(fds: Vec<OwnedFd>, decode: impl FnOnce() -> R) -> (R, Option<String>) {
+    let open = Open::new(fds);
+    let result = decode();
+    (result, open.close().why)
+}
+
+/// Has the message that is being encoded take `fd` along, for a handle of type `T`.
+///
+/// The message gets a descriptor of its own; the same one twice is sent once.
+///
+/// # Errors
+/// If this is no message of ours, or it takes too many along.
+pub(super) fn attach<T, E: ser::Error>(fd: BorrowedFd<'_>) -> Result<Place, E> {
+    let what = std::any::type_name::<T>();
+    let attached = with_load(|load| {
+        let raw = fd.as_raw_fd();
+        // Borrowed for the whole encoding, so the number means the same all the while.
+        if let Some(known) = load.originals.iter().position(|&known| known == raw) {
+            return Ok(Place(known as u16));
+        }
+        let place = load.fds.len();
+        let copy = if place == pass::MOST {
+            Err(format!("a message takes at most {place} descriptors along"))
+        } else {
+            fd.try_clone_to_owned().map_err(|error| error.to_string())
+        };
+        let copy = copy.map_err(|error| refuse(load, format!("`{what}`: {error}")))?;
+        load.originals.push(raw);
+        load.fds.push(copy);
+        Ok(Place(place as u16))
+    });
+    let elsewhere = || {
+        Err(format!(
+            "`{what}` is a handle that lives in a process, and can only be sent by bingfa to \
+             another one: as an argument or a result of process::spawn"
+        ))
+    };
+    attached.unwrap_or_else(elsewhere).map_err(E::custom)
+}
+
+/// Takes the descriptor at `place` out of the message that is being decoded, for a handle of
+/// type `T`. Whoever takes the same one again gets another descriptor of the same thing.
+///
+/// # Errors
+/// If this is no message of ours, or the descriptor has not come.
+pub(super) fn take<T, E: de::Error>(place: Place) -> Result<OwnedFd, E> {
+    let what = std::any::type_name::<T>();
+    let taken = with_load(|load| {
+        let found = match load.fds.get(usize::from(place.0)) {
+            Some(fd) => fd.try_clone().map_err(|error| error.to_string()),
+            None => Err(
+                "its descriptor is not in the message; the receiver may have had too many open \
+                 (RLIMIT_NOFILE)"
+                    .into(),
+            ),
+        };
+        found.map_err(|error| refuse(load, format!("`{what}`: {error}")))
+    });
+    let elsewhere = || {
+        Err(format!(
+            "`{what}` is a handle, and can only be received by bingfa"
+        ))
+    };
+    taken.unwrap_or_else(elsewhere).map_err(E::custom)
+}
+
+/// Remembers the first reason.
+fn refuse(load: &mut Load, why: String) -> String {
+    load.why.get_or_insert_with(|| why.clone());
+    why
+}
