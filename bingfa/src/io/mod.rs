@@ -16,6 +16,8 @@ pub(crate) mod file;
 pub(crate) mod handle;
 pub(crate) mod op;
 #[cfg(feature = "process")]
+pub(crate) mod packet;
+#[cfg(feature = "process")]
 pub(crate) mod pipe;
 pub(crate) mod polled;
 pub(crate) mod socket;

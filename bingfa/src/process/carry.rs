@@ -125,7 +125,8 @@ pub(super) fn attach<T, E: ser::Error>(fd: BorrowedFd<'_>) -> Result<Place, E> {
     let elsewhere = || {
         Err(format!(
             "`{what}` is a handle that lives in a process, and can only be sent by bingfa to \
-             another one: as an argument or a result of process::spawn"
+             another one: as an argument or a result of process::spawn, or in a message of \
+             process::pipe"
         ))
     };
     attached.unwrap_or_else(elsewhere).map_err(E::custom)

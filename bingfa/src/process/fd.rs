@@ -8,8 +8,8 @@ use super::carry::{self, Place};
 use crate::net::{TcpListener, TcpStream, UdpSocket};
 use crate::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 
-/// A descriptor that can be sent to another process, as an argument or a result of
-/// [`spawn`](super::spawn()).
+/// A descriptor that can be sent to another process: as an argument or a result of
+/// [`spawn`](super::spawn()), or in a message of a [`pipe`](super::pipe()).
 ///
 /// The receiver gets a descriptor of its own for the same open file or socket; encoding does
 /// not use up the sender's. Whatever can be made an [`OwnedFd`] can be made an `Fd`, and back.

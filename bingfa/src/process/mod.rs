@@ -14,7 +14,8 @@
 //! assert_eq!(products, [1, 2, 6, 24]);
 //! ```
 //!
-//! [`Command`] runs other programs, as std's does.
+//! A [`pipe`] carries messages between processes, with sockets and other descriptors in them if
+//! need be. [`Command`] runs other programs, as std's does.
 //!
 //! # How a child begins
 //!
@@ -40,9 +41,11 @@ mod fd;
 mod handle;
 mod identity;
 mod keeper;
+mod pipe;
 mod record;
 mod spawn;
 mod stdio;
+mod wait;
 mod wire;
 mod zygote;
 
@@ -51,8 +54,10 @@ pub use command::{Child, Command};
 pub use error::JoinError;
 pub use fd::Fd;
 pub use handle::{JoinHandle, Process, active_children, current, parent};
+pub use pipe::{Connection, pipe};
 pub use spawn::{Builder, spawn};
 pub use stdio::{ChildStderr, ChildStdin, ChildStdout, Stdio};
+pub use wait::wait;
 
 pub use std::process::{
     CommandArgs, CommandEnvs, ExitCode, ExitStatus, Output, Termination, abort, exit, id,

@@ -6,7 +6,7 @@ pub(crate) use libc::{
 };
 
 #[cfg(feature = "process")]
-pub(crate) use libc::EMFILE;
+pub(crate) use libc::{EMFILE, ESRCH};
 
 /// The calling thread's `errno`.
 pub(crate) fn last() -> i32 {

@@ -24,6 +24,8 @@ pub(crate) mod mem;
 pub(crate) mod pass;
 #[cfg(all(feature = "process", not(loom)))]
 pub(crate) mod pidfd;
+#[cfg(all(feature = "process", not(loom)))]
+pub(crate) mod sealed;
 #[cfg(not(loom))]
 pub(crate) mod signal;
 #[cfg(not(loom))]

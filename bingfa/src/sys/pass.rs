@@ -7,7 +7,7 @@
 #![allow(unsafe_code)]
 
 use std::io::{self, IoSlice, Read};
-use std::mem;
+use std::mem::{self, MaybeUninit};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use super::errno;
@@ -81,7 +81,7 @@ pub(crate) fn with_outgoing<R>(
 /// Lends `f` a message to be received into `bytes`, and gives back its length and its
 /// descriptors. `f` asks for them close-on-exec ([`CLOEXEC`]).
 pub(crate) fn with_incoming(
-    bytes: &mut [u8],
+    bytes: &mut [MaybeUninit<u8>],
     f: impl FnOnce(*mut msghdr) -> io::Result<usize>,
 ) -> io::Result<(usize, Vec<OwnedFd>)> {
     let mut control = Control([0; _]);
@@ -148,6 +148,8 @@ pub(crate) fn receive(
     socket: BorrowedFd<'_>,
     bytes: &mut [u8],
 ) -> io::Result<(usize, Vec<OwnedFd>)> {
+    // SAFETY: the kernel writes bytes, never anything uninitialised.
+    let bytes = unsafe { &mut *(std::ptr::from_mut(bytes) as *mut [MaybeUninit<u8>]) };
     with_incoming(bytes, |message| {
         loop {
             // SAFETY: the message and what it points to are valid for writes (invariant 3).

@@ -1,0 +1,62 @@
+//! Whole messages with descriptors, over a Unix socket (`SOCK_SEQPACKET`).
+//!
+//! # Invariants
+//! 1. What a `msghdr` points to is borrowed, or lies in a frame of [`pass`], until the
+//!    operation that is given it has ended.
+
+#![allow(unsafe_code)]
+
+use std::io::{self, IoSlice};
+use std::os::fd::{AsFd, OwnedFd, RawFd};
+
+use super::op::{self, Wait};
+use super::socket::Socket;
+use crate::reactor::OpKind;
+use crate::sys::pass;
+
+/// Sends one message: `parts` in a row, with `fds`.
+#[track_caller]
+pub(crate) fn send(
+    socket: &Socket,
+    parts: &[IoSlice<'_>],
+    fds: &[RawFd],
+    wait: Wait,
+) -> io::Result<()> {
+    pass::with_outgoing(parts, fds, |msg| {
+        loop {
+            let kind = OpKind::SendMsg { msg, flags: 0 };
+            // SAFETY: invariant 1.
+            let sent = unsafe { op::run(socket.as_fd(), Some(socket.source()), kind, wait) };
+            match sent {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                sent => return sent.map(drop),
+            }
+        }
+    })
+}
+
+/// Receives one message into the free capacity of `bytes`; what does not fit is lost.
+///
+/// Gives back its descriptors. A message without bytes is the end.
+#[track_caller]
+pub(crate) fn receive(
+    socket: &Socket,
+    bytes: &mut Vec<u8>,
+    wait: Wait,
+) -> io::Result<Vec<OwnedFd>> {
+    let (len, fds) = pass::with_incoming(bytes.spare_capacity_mut(), |msg| {
+        loop {
+            let flags = pass::CLOEXEC;
+            let kind = OpKind::RecvMsg { msg, flags };
+            // SAFETY: invariant 1.
+            let received = unsafe { op::run(socket.as_fd(), Some(socket.source()), kind, wait) };
+            match received {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                received => return received,
+            }
+        }
+    })?;
+    // SAFETY: the kernel has filled in so many of the free bytes.
+    unsafe { bytes.set_len(bytes.len() + len) };
+    Ok(fds)
+}
