@@ -76,6 +76,7 @@
 //! - [`process`]: functions in processes of their own, and std's commands.
 //! - [`queue`]: queues between carriers of every kind, and [`select!`].
 //! - [`time`]: timeouts and intervals.
+//! - [`observe`]: a snapshot of all that runs and waits; what is done about deadlocks.
 //! - [`Runtime`]: how many workers, which run-queue [`Policy`], which [`IoBackend`];
 //!   [`runtime_info`] says what was chosen and why. Most programs need none of it.
 //!
@@ -94,6 +95,8 @@ pub mod fs;
 pub mod io;
 #[cfg(not(loom))]
 pub mod net;
+#[cfg(not(loom))]
+pub mod observe;
 #[cfg(not(loom))]
 pub mod os;
 mod park;

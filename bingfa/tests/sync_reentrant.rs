@@ -30,7 +30,7 @@ fn its_owner_locks_it_again_and_others_wait() {
             crew.spawn(move || lock.lock_timeout(SHORT).is_none())
         };
         assert!(late.join().unwrap());
-        other.until_in("lock");
+        other.until_in("reentrant lock");
         drop(outer);
         drop(again);
         inner.set(2);
@@ -87,7 +87,7 @@ fn a_cancelled_waiter_leaves_and_a_panic_does_not_poison() {
             let lock = lock.clone();
             crew.spawn_coroutine(move || drop(lock.lock()))
         };
-        waiter.until_in("lock");
+        waiter.until_in("reentrant lock");
         waiter.cancel();
         assert!(was_cancelled(&waiter.join()));
         drop(guard);

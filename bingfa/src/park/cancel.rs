@@ -12,7 +12,8 @@
 #![allow(unsafe_code)]
 
 use std::any::Any;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::ptr::NonNull;
 use std::time::{Duration, Instant};
@@ -71,6 +72,9 @@ pub(crate) struct Interrupts {
     unwinding: Cell<bool>,
     /// When the waits of destructors end; set by the first raise.
     grace: Cell<Option<Instant>>,
+    /// The current wait has to end with this panic. (Taken at once: nothing is left to drop,
+    /// so that thread-locals with it need no destructor.)
+    doom: ManuallyDrop<RefCell<Option<String>>>,
 }
 
 /// Why a wait has to unwind.
@@ -88,7 +92,22 @@ impl Interrupts {
             expired: Cell::new(false),
             unwinding: Cell::new(false),
             grace: Cell::new(None),
+            doom: ManuallyDrop::new(RefCell::new(None)),
         }
+    }
+
+    /// The wait that is about to end has this reason to panic.
+    pub(super) fn doom(&self, report: String) {
+        *self.doom.borrow_mut() = Some(report);
+    }
+
+    pub(super) fn take_doom(&self) -> Option<String> {
+        self.doom.borrow_mut().take()
+    }
+
+    /// A timeout surrounds what the carrier does.
+    pub(super) fn are_timed(&self) -> bool {
+        !self.innermost.get().is_null()
     }
 
     #[inline]

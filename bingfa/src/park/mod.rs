@@ -1,17 +1,19 @@
 //! The one way to wait: current carrier, the switch, wake-ups, deadlines.
 //!
 //! A wait writes what it wants into its carrier's control block and switches to
-//! the worker, which acts on it; nothing here calls upwards. Four parts are
+//! the worker, which acts on it; nothing here calls upwards. Five parts are
 //! protocols between threads, each in a file of its own with a `loom` model: the
-//! wake word, the inbox, the completion and the parking lot, where locks queue waiters.
+//! wake word, the inbox, the completion, the parking lot, where locks queue waiters, and the
+//! look for deadlocks among them.
 
 pub(crate) mod atomic;
 pub(crate) mod carrier;
 pub(crate) mod completion;
+pub(crate) mod deadlock;
 pub(crate) mod inbox;
-#[allow(dead_code, reason = "used in full by what comes next")]
 pub(crate) mod lot;
 pub(crate) mod select;
+mod waits;
 pub(crate) mod word;
 
 #[cfg(not(loom))]

@@ -122,6 +122,20 @@ pub(crate) fn id() -> u64 {
 
 pub(crate) fn about_to_wait() {}
 
+pub(crate) fn may_expire() -> bool {
+    false
+}
+
+pub(crate) fn is_interrupted() -> bool {
+    current().state.0.lock().unwrap().cancelled
+}
+
+pub(crate) fn may_panic() -> bool {
+    true
+}
+
+pub(crate) fn doom(_report: String) {}
+
 /// As the real one; any deadline is the one that `expire` sets off.
 pub(crate) fn wait(_what: &'static &'static str, deadline: Option<Instant>) -> Outcome {
     let current = current();

@@ -221,6 +221,30 @@ fn wait_on_thread(
     }
 }
 
+/// The calling carrier's waits may end early because of a timeout around them.
+#[inline]
+pub(crate) fn may_expire() -> bool {
+    local::interrupts(cancel::Interrupts::are_timed)
+}
+
+/// A wait of the calling carrier would be interrupted at once.
+pub(crate) fn is_interrupted() -> bool {
+    if let Some(frame) = local::frame() {
+        cancel::observe(frame);
+    }
+    cancel::is_pending()
+}
+
+/// A panic of the calling carrier would not come in the middle of another unwind.
+pub(crate) fn may_panic() -> bool {
+    !cancel::is_unwinding()
+}
+
+/// The wait that the calling carrier is about to end as interrupted has this reason to panic.
+pub(crate) fn doom(report: String) {
+    local::interrupts(|interrupts| interrupts.doom(report));
+}
+
 /// For callers that are about to start what only their own later wait can end: panics now,
 /// while nothing has been started, if that wait would (`BINGFA_CHECK`).
 #[inline]

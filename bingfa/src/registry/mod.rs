@@ -74,6 +74,20 @@ pub struct Info {
     pub daemon: bool,
 }
 
+impl Info {
+    /// Its name for people, with what tells it from others of that name.
+    pub(crate) fn describe(&self) -> String {
+        describe(self.id, self.name.as_deref(), self.spawned_at)
+    }
+}
+
+fn describe(id: NonZeroU64, name: Option<&str>, spawned_at: &Location<'_>) -> String {
+    match name {
+        Some(name) => format!("'{name}' (id {id}, spawned at {spawned_at})"),
+        None => format!("{id} (spawned at {spawned_at})"),
+    }
+}
+
 /// The changing part of a carrier: written by its own thread alone, read by snapshots.
 #[derive(Debug)]
 #[repr(C)]
@@ -243,6 +257,11 @@ impl Entry {
     /// Takes a thread's entry off the list.
     pub(crate) fn leave(&self) {
         threads().remove(self.key.get() as usize);
+    }
+
+    /// Its name for people, as [`Info::describe`] gives it.
+    pub(crate) fn describe(&self) -> String {
+        describe(self.id, self.name.as_deref(), self.spawned_at)
     }
 
     /// What a snapshot says of it. Only where invariant 2 says so.

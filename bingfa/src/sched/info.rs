@@ -1,13 +1,10 @@
-//! What a runtime runs on, and how coroutines are called in messages.
+//! What a runtime runs on.
 
 use std::fmt;
-use std::num::NonZeroU64;
-use std::panic::Location;
 
 use super::queue::Policy;
 use super::runtime::Config;
 use crate::reactor::Kind;
-use crate::registry::{Entry, Info};
 use crate::stack::GuardPages;
 
 /// What a runtime runs on, and why; see [`runtime_info`](crate::runtime_info).
@@ -61,22 +58,5 @@ impl fmt::Display for RuntimeInfo {
             self.stack_size >> 10,
             self.guard_pages,
         )
-    }
-}
-
-/// A carrier's name for people: its own if it has one, and where it was spawned.
-pub(crate) fn describe(carrier: &Info) -> String {
-    words(carrier.id, carrier.name.as_deref(), carrier.spawned_at)
-}
-
-/// The same of one that may have ended.
-pub(crate) fn describe_entry(entry: &Entry) -> String {
-    words(entry.id, entry.name.as_deref(), entry.spawned_at)
-}
-
-fn words(id: NonZeroU64, name: Option<&str>, spawned_at: &Location<'_>) -> String {
-    match name {
-        Some(name) => format!("'{name}' (id {id}, spawned at {spawned_at})"),
-        None => format!("{id} (spawned at {spawned_at})"),
     }
 }

@@ -493,7 +493,7 @@ pub(super) fn name_survivors(worker: &Worker) {
         eprintln!(
             "bingfa: runtime '{runtime}': coroutine {} did not end within the shutdown \
              timeout{waits}; its thread is left behind",
-            super::info::describe(&info)
+            info.describe()
         );
     }
 }

@@ -19,7 +19,6 @@ use std::sync::Arc;
 use std::thread::Result;
 
 use super::exit::keep_alive;
-use super::info::describe_entry;
 use super::shells::DEFAULT_CLASS;
 use crate::park::cancel::Cancelled;
 use crate::park::completion::{Completed, Completion};
@@ -153,7 +152,7 @@ pub(crate) fn unjoined<T>(result: Result<T>) -> Option<Payload> {
 fn report_unjoined(entry: &Entry, payload: Payload) {
     eprintln!(
         "bingfa: coroutine {} panicked, and nobody joins it",
-        describe_entry(entry)
+        entry.describe()
     );
     drop_quietly(payload);
 }
@@ -276,7 +275,7 @@ impl<F: FnOnce() -> T, T> Body<F, T> {
             Discard::NoStack(error) => {
                 let message = format!(
                     "bingfa: coroutine {} could not start: {error}",
-                    describe_entry(entry)
+                    entry.describe()
                 );
                 eprintln!("{message}");
                 Box::new(message)

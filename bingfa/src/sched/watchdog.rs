@@ -9,7 +9,6 @@ use std::sync::atomic::{
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::info::describe;
 use super::runtime::Shared;
 use crate::park::home::Home;
 use crate::registry;
@@ -163,7 +162,7 @@ fn name_hog(home: &Home, held: Duration) {
     eprintln!(
         "bingfa: coroutine {} has held its worker for {} ms; {last}. Others there cannot run: \
          call coroutine::checkpoint() in long computations, or use a thread",
-        describe(&hog),
+        hog.describe(),
         held.as_millis()
     );
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::mutex::MutexGuard;
 use super::poison::{LockResult, PoisonError};
 use super::raw_condvar::{NotifiedFuture, RawCondvar, Waited};
-use crate::park::{cancel, wait};
+use crate::park::{deadlock, wait};
 
 /// A condition variable: [`std::sync::Condvar`], which suspends only the calling carrier.
 ///
@@ -251,7 +251,7 @@ impl Condvar {
             Waited::Notified => (mutex.guard(id), false),
             Waited::TimedOut => (mutex.guard(id), true),
             Waited::Interrupted => {
-                cancel::raise();
+                deadlock::raise();
                 // A spurious wake-up, if it may not be raised after all.
                 (mutex.relock(id), false)
             }

@@ -15,6 +15,11 @@
 //! panic poisons. (While two coroutines of one thread unwind at the same time, one of them
 //! suspended in a destructor, a panic of the other cannot be told apart and does not poison.)
 //!
+//! # Deadlocks
+//! Carriers that wait for each other's locks for ever are reported on standard error as soon
+//! as the last of them waits; [`observe::on_deadlock`](crate::observe::on_deadlock) can make
+//! that one panic instead. See [`observe`](crate::observe) for who takes part.
+//!
 //! # Async tasks
 //! Dropping a future that waits leaves the queue, and passes on what it was given but has
 //! not seen. A future that is *forgotten* ([`std::mem::forget`]) while it waits keeps its
@@ -59,6 +64,8 @@ mod semaphore;
 mod models;
 #[cfg(all(test, loom))]
 mod models_counts;
+#[cfg(all(test, loom))]
+mod models_deadlock;
 
 #[cfg(not(loom))]
 pub use self::{

@@ -22,7 +22,7 @@ use crate::park::model::Carrier;
 /// A lock and what it protects; loom sees whoever reaches it without the lock.
 pub(super) struct Protected {
     pub(super) raw: RawMutex,
-    data: UnsafeCell<u32>,
+    pub(super) data: UnsafeCell<u32>,
 }
 
 // SAFETY: that this holds is what the models check.

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use super::poison::{self, Before, LockResult, TryLockError, TryLockResult};
 use super::raw_mutex::{LockFuture, Locked, RawMutex};
-use crate::park::{cancel, carrier};
+use crate::park::{carrier, deadlock};
 
 /// A mutual exclusion lock: [`std::sync::Mutex`], which suspends only the calling carrier.
 ///
@@ -35,7 +35,8 @@ use crate::park::{cancel, carrier};
 ///
 /// # Deadlocks
 /// A carrier that locks what it holds already waits for ever, and never returns with a
-/// second guard. Holding a guard across a wait is fine, also in a coroutine.
+/// second guard; that, and waits in a circle, are reported ([`observe`](crate::observe)), or
+/// panic if [`on_deadlock`](crate::observe::on_deadlock) says so. Holding a guard across a wait is fine, also in a coroutine.
 ///
 /// # Examples
 /// ```
@@ -123,7 +124,7 @@ impl<T: ?Sized> Mutex<T> {
             match self.raw.lock_slow(id, WHAT, deadline, false) {
                 Locked::Yes => return true,
                 Locked::TimedOut => return false,
-                Locked::Interrupted => cancel::raise(),
+                Locked::Interrupted => deadlock::raise(),
             }
         }
     }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::poison::Before;
 use super::raw_once::{End, Found, RawOnce};
-use crate::park::{cancel, carrier};
+use crate::park::{carrier, deadlock};
 
 /// Something that is done once: [`std::sync::Once`], which suspends only the calling carrier.
 ///
@@ -90,7 +90,7 @@ pub(super) fn run(raw: &RawOnce, force: bool, f: impl FnOnce(bool)) -> bool {
                 "bingfa: an initialiser came back to what it initialises, in the same thread or \
                  coroutine: it would wait for itself for ever"
             ),
-            Found::Poisoned | Found::TimedOut | Found::Interrupted => cancel::raise(),
+            Found::Poisoned | Found::TimedOut | Found::Interrupted => deadlock::raise(),
         }
     }
 }
@@ -103,7 +103,7 @@ pub(super) fn wait(raw: &RawOnce, force: bool, deadline: Option<Instant>) -> Opt
             Found::Done => return Some(true),
             Found::Poisoned => return Some(false),
             Found::TimedOut => return None,
-            _ => cancel::raise(),
+            _ => deadlock::raise(),
         }
     }
 }

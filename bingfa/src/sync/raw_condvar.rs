@@ -30,7 +30,7 @@ use std::time::Instant;
 use super::raw_mutex::{HANDED, Locked, RETRY_MORE, RawMutex};
 use crate::park::atomic::{AtomicPtr, AtomicU32, Ordering::Relaxed};
 use crate::park::carrier::{self, ANONYMOUS};
-use crate::park::lot::{self, Move, Parked, Spot, Waiter};
+use crate::park::lot::{self, Move, Owner, Parked, Spot, Waiter};
 use crate::park::wait::{Queued, Unparker};
 
 /// How a wait ended.
@@ -87,7 +87,10 @@ impl RawCondvar {
         let this = std::ptr::from_ref(mutex).cast_mut();
         let parked = lot::park_as(
             waiter,
-            Spot::at(self.key()),
+            Spot {
+                owner: Owner::Later,
+                ..Spot::at(self.key())
+            },
             &"condition",
             deadline,
             || {
@@ -172,7 +175,7 @@ impl RawCondvar {
         lot::requeue(
             self.key(),
             mutex as usize,
-            Some(RawMutex::word_of(known)),
+            RawMutex::word_of(known),
             limit,
             || {
                 if self.mutex.load(Relaxed) != mutex {

@@ -35,7 +35,8 @@ use crate::park::atomic::{
     Ordering::{Acquire, Relaxed, Release},
 };
 use crate::park::carrier::{self, ANONYMOUS, FLAG_BITS};
-use crate::park::lot::{self, Move, Parked, Spot, Waiter};
+use crate::park::deadlock;
+use crate::park::lot::{self, Move, Owner, Parked, Spot, Waiter};
 use crate::park::wait::{Queued, Unparker};
 
 /// Somebody is queued.
@@ -106,7 +107,7 @@ impl RawMutex {
         Spot {
             tag: if losses < MAX_LOSSES { 0 } else { id },
             again: losses > 0,
-            word: Some(NonNull::from(&self.word)),
+            owner: Owner::Word(NonNull::from(&self.word)),
             ..Spot::at(self.key())
         }
     }
@@ -302,7 +303,8 @@ impl RawMutex {
 
     // -- for condition variables -------------------------------------------------
 
-    /// Asked with the bucket locked: how waiters come into the queue (invariant 1).
+    /// Asked with the bucket locked: how waiters come into the queue (invariant 1). If the owner
+    /// waits itself, they are to come of themselves and look for a deadlock.
     pub(super) fn admit(&self) -> Move {
         let mut word = self.word.load(Relaxed);
         loop {
@@ -314,6 +316,8 @@ impl RawMutex {
                 .word
                 .compare_exchange_weak(word, parked, Relaxed, Relaxed)
             {
+                // From here on it stays locked by its owner, who would look at the queue.
+                Ok(_) if deadlock::owner_may_wait(parked) => return Move::WakeAll(RETRY),
                 Ok(_) => return Move::All,
                 Err(now) => word = now,
             }
@@ -370,7 +374,7 @@ impl Future for LockFuture<'_> {
         }
         let mutex = this.mutex;
         let spot = Spot {
-            word: None, // a forgotten future may outlive the lock
+            owner: Owner::None, // a forgotten future may outlive the lock
             ..mutex.spot(ANONYMOUS, this.losses.get())
         };
         while !mutex.take_or_announce(ANONYMOUS, more) {

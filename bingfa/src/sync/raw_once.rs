@@ -16,7 +16,7 @@ use crate::park::atomic::{
     Ordering::{AcqRel, Acquire, Relaxed},
 };
 use crate::park::carrier::{FLAG_BITS, SHARED};
-use crate::park::lot::{self, Parked, Spot};
+use crate::park::lot::{self, Owner, Parked, Spot};
 
 const PARKED: u64 = 1;
 /// The last attempt panicked.
@@ -159,7 +159,7 @@ impl RawOnce {
             return None;
         }
         let spot = Spot {
-            word: Some((&self.word).into()),
+            owner: Owner::Word((&self.word).into()),
             ..Spot::at(self.key())
         };
         let ended = lot::park(

@@ -38,7 +38,7 @@ use crate::park::atomic::{
     Ordering::{AcqRel, Acquire, Relaxed, Release},
 };
 use crate::park::carrier::{self, ANONYMOUS, FLAG_BITS, SHARED};
-use crate::park::lot::{self, Choice, Parked, Spot, Waiter};
+use crate::park::lot::{self, Choice, Owner, Parked, Spot, Waiter};
 use crate::park::wait::{Queued, Unparker};
 
 /// Somebody is queued.
@@ -93,7 +93,7 @@ impl RawRwLock {
         Spot {
             tag,
             again: losses > 0,
-            word: Some(NonNull::from(&self.word)),
+            owner: Owner::Word(NonNull::from(&self.word)),
             ..Spot::at(self.key())
         }
     }
@@ -515,7 +515,7 @@ impl Future for RwLockFuture<'_> {
             }
             more = false;
             let spot = Spot {
-                word: None, // a forgotten future may outlive the lock
+                owner: Owner::None, // a forgotten future may outlive the lock
                 ..lock.spot(tag, this.losses.get())
             };
             let who = Queued::Other(Unparker::Async(context.waker().clone()));

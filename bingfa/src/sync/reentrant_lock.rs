@@ -15,7 +15,7 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::time::{Duration, Instant};
 
 use super::raw_mutex::{Locked, RawMutex};
-use crate::park::{cancel, carrier};
+use crate::park::{carrier, deadlock};
 
 /// A lock that its owner can lock again: std's `ReentrantLock`, Python's `RLock`.
 ///
@@ -58,7 +58,8 @@ unsafe impl<T: ?Sized + Send> Sync for ReentrantLock<T> {}
 impl<T: ?Sized + UnwindSafe> UnwindSafe for ReentrantLock<T> {}
 impl<T: ?Sized + RefUnwindSafe> RefUnwindSafe for ReentrantLock<T> {}
 
-const WHAT: &&str = &"lock";
+/// What a wait for a lock is called in snapshots.
+const WHAT: &&str = &"reentrant lock";
 
 impl<T> ReentrantLock<T> {
     /// Makes a lock that is free.
@@ -134,7 +135,7 @@ impl<T: ?Sized> ReentrantLock<T> {
             match self.raw.lock_slow(id, WHAT, deadline, false) {
                 Locked::Yes => return true,
                 Locked::TimedOut => return false,
-                Locked::Interrupted => cancel::raise(),
+                Locked::Interrupted => deadlock::raise(),
             }
         }
     }

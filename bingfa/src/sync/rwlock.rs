@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use super::poison::{self, Before, LockResult, TryLockError, TryLockResult};
 use super::raw_mutex::Locked;
 use super::raw_rwlock::{RawRwLock, RwLockFuture};
-use crate::park::{cancel, carrier};
+use crate::park::{carrier, deadlock};
 
 /// A lock for many readers or one writer: [`std::sync::RwLock`], which suspends only the
 /// calling carrier.
@@ -346,7 +346,7 @@ impl<T: ?Sized> RwLock<T> {
             match self.raw.read_slow(deadline) {
                 Locked::Yes => return true,
                 Locked::TimedOut => return false,
-                Locked::Interrupted => cancel::raise(),
+                Locked::Interrupted => deadlock::raise(),
             }
         }
     }
@@ -358,7 +358,7 @@ impl<T: ?Sized> RwLock<T> {
             match self.raw.write_slow(id, deadline) {
                 Locked::Yes => return true,
                 Locked::TimedOut => return false,
-                Locked::Interrupted => cancel::raise(),
+                Locked::Interrupted => deadlock::raise(),
             }
         }
     }

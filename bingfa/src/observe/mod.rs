@@ -1,0 +1,119 @@
+//! What runs, what it waits for, and who waits for whom.
+//!
+//! # Deadlocks
+//! When threads or coroutines wait for each other's locks for ever, the last of them finds
+//! that out when it begins to wait. By default there is a report on standard error, which
+//! names each of them, where it was spawned, what it holds, and where it waits for what;
+//! [`on_deadlock`] or `BINGFA_DEADLOCK=report|panic|off` choose what is done.
+//!
+//! Who takes part: [`Mutex`](crate::sync::Mutex), [`ReentrantLock`](crate::sync::ReentrantLock),
+//! [`RwLock`](crate::sync::RwLock) held for writing, [`Once`](crate::sync::Once) and its kin while
+//! they run, and waits at a [`Condvar`](crate::sync::Condvar) once they are notified and want the
+//! mutex back. Nobody knows who holds an `RwLock` for reading, what an async task holds, or
+//! who has a guard that may wander (`lock_arc`): a deadlock through one of these is not seen,
+//! nor one through a join, a queue or a semaphore. A wait with a time limit, or inside a
+//! [`time::timeout`](crate::time::timeout), ends by itself and so is no part of a deadlock.
+//! A guard that was given to another coroutine of the same thread counts as held by who took it.
+//!
+//! A lock that is free, or whose owner does not wait itself, costs nothing for this.
+
+#![forbid(unsafe_code)]
+
+use std::collections::HashMap;
+use std::num::NonZeroU64;
+
+use crate::park::{deadlock, local, lot, thread};
+use crate::registry;
+
+pub use crate::park::deadlock::Deadlock;
+pub use crate::registry::{Info, Kind, State, Waiting};
+
+/// Says what is done, from now on, when threads or coroutines wait for each other's locks for
+/// ever.
+///
+/// The setting is the process's: such a circle may go through plain threads and several
+/// runtimes. It overrides `BINGFA_DEADLOCK`.
+///
+/// With [`Deadlock::Panic`] the last wait panics instead of waiting, and leaves the queue.
+/// That panic drops the guards of its carrier, so that the others go on; it poisons those
+/// locks, as any panic does.
+///
+/// # Examples
+/// ```
+/// use bingfa::observe::{self, Deadlock};
+/// use bingfa::sync::Mutex;
+/// use bingfa::thread;
+///
+/// observe::on_deadlock(Deadlock::Panic);
+/// let twice = thread::spawn(|| {
+///     let lock = Mutex::new(());
+///     let _guard = lock.lock();
+///     let _again = lock.lock(); // would wait for itself
+/// });
+/// let payload = twice.join().unwrap_err();
+/// assert!(payload.downcast_ref::<String>().unwrap().contains("deadlock"));
+/// ```
+pub fn on_deadlock(what: Deadlock) {
+    deadlock::set(what);
+}
+
+/// A thread or coroutine, and who holds what it waits for.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Carrier {
+    /// Its name, state, place of birth and current or last wait.
+    pub info: Info,
+    /// The id of the thread or coroutine that has the lock for which it waits now, if that has
+    /// one owner and the owner is known.
+    pub held_by: Option<NonZeroU64>,
+}
+
+/// A snapshot of all threads and coroutines, oldest id first.
+///
+/// Threads are those that [`thread::enumerate`](crate::thread::enumerate) finds. Nothing is
+/// stopped for it, so two parts of it may be a moment apart.
+///
+/// # Examples
+/// ```
+/// use bingfa::observe::{self, State};
+/// use bingfa::sync::Mutex;
+/// use bingfa::thread;
+///
+/// static LOCK: Mutex<()> = Mutex::new(());
+/// let guard = LOCK.lock().unwrap();
+/// let waiter = thread::spawn(|| drop(LOCK.lock()));
+/// let id = waiter.thread().id().as_u64();
+/// let seen = loop {
+///     let all = observe::snapshot();
+///     let seen = all.into_iter().find(|carrier| carrier.info.id == id).unwrap();
+///     if seen.held_by.is_some() {
+///         break seen;
+///     }
+/// };
+/// assert_eq!(seen.info.state, State::Blocked);
+/// assert_eq!(seen.held_by, Some(thread::current().id().as_u64()));
+/// # drop(guard);
+/// # waiter.join().unwrap();
+/// ```
+#[doc(alias = "dump")]
+#[track_caller]
+pub fn snapshot() -> Vec<Carrier> {
+    if local::frame().is_none() {
+        thread::current(); // lists the calling thread, if it was unknown
+    }
+    let mut holders = HashMap::new();
+    lot::for_each(|id, held| {
+        holders.insert(id, held.owner);
+    });
+    let mut infos = registry::snapshot(Kind::Thread);
+    infos.extend(registry::snapshot(Kind::Coroutine));
+    infos.sort_by_key(|info| info.id);
+    let carrier = |info: Info| {
+        let held_by = holders.get(&info.id.get()).copied().flatten();
+        Carrier {
+            held_by: held_by.and_then(NonZeroU64::new),
+            info,
+        }
+    };
+    infos.into_iter().map(carrier).collect()
+}
