@@ -129,6 +129,11 @@ impl<T> Timers<T> {
         self.armed == 0
     }
 
+    /// How many are armed.
+    pub(crate) fn len(&self) -> usize {
+        self.armed
+    }
+
     /// The next target that is due, in order of due time and then of arming.
     pub(crate) fn pop_due(&mut self, now: Instant) -> Option<T> {
         let now = nanos(now);

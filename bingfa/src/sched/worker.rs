@@ -27,6 +27,7 @@ use crate::park::frame::{self, Frame, Request};
 use crate::park::home::{Home, Target};
 use crate::park::local;
 use crate::park::task::{Discard, TaskRef};
+use crate::park::timers::Timers;
 use crate::reactor::{self, Driver, Op};
 use crate::registry::State;
 use crate::registry::cells::STACKS;
@@ -34,6 +35,8 @@ use crate::registry::cells::STACKS;
 /// How long a worker runs coroutines before it looks at timers and I/O again.
 const TURN: Duration = Duration::from_micros(100);
 const MAX_TURN: u64 = 4096;
+/// How far apart an idle worker's firings are at most, where it waits for a crowd of timers.
+const MOST_TIMER_DISTANCE: Duration = Duration::from_millis(1);
 /// After so many operations in a row that did not have to wait, a coroutine gives way.
 const STREAK: u32 = 128;
 /// How many switches happen between two looks at the inbox, at most.
@@ -62,6 +65,8 @@ pub(crate) struct Worker {
     /// Operations that did not have to wait, and the resumption in which they were made.
     streak: Cell<(u64, u32)>,
     turned: Cell<Instant>,
+    /// When timers were fired last.
+    fired: Cell<Option<Instant>>,
     stopping: Cell<bool>,
 }
 
@@ -121,6 +126,7 @@ impl Worker {
             turn_size: Cell::new(64),
             streak: Cell::new((0, 0)),
             turned: Cell::new(Instant::now()),
+            fired: Cell::new(None),
             stopping: Cell::new(false),
             shared,
         })
@@ -452,6 +458,7 @@ impl Worker {
             });
             for (i, target) in due.iter().enumerate() {
                 let Some(target) = target else { return };
+                self.fired.set(Some(now));
                 if let Some(Some(next)) = due.get(i + 2) {
                     frame::prefetch_stack(super::alive(&next.frame));
                 }
@@ -547,7 +554,7 @@ impl Worker {
         let woken = self.home.has_mail() || self.shared.is_stopping() && !self.stopping.get();
         let more = self.index.is_some() && self.shared.has_stealable();
         if !woken && !more {
-            let timeout = self.home.timers(|timers| timers.next_due(Instant::now()));
+            let timeout = self.until_next_timers(Instant::now());
             self.driver
                 .borrow_mut()
                 .wait(timeout, &mut self.done.borrow_mut());
@@ -558,6 +565,18 @@ impl Worker {
         }
         watchdog::rouse();
         self.settle();
+    }
+
+    /// How long to sleep if nothing else happens. A lone timer is exact, but firings keep a
+    /// distance of a turn, and of up to a millisecond if hundreds of thousands are armed:
+    /// a crowd does not cost a sleep each.
+    fn until_next_timers(&self, now: Instant) -> Option<Duration> {
+        let timers = |timers: &mut Timers<Target>| (timers.next_due(now), timers.len());
+        let (due, armed) = self.home.timers(timers);
+        let distance = TURN.max(MOST_TIMER_DISTANCE.min(Duration::from_nanos(2 * armed as u64)));
+        let since = |fired| now.saturating_duration_since(fired);
+        let rested = self.fired.get().map_or(distance, since);
+        Some(due?.max(distance.saturating_sub(rested)))
     }
 
     /// Takes an unstarted task from the runtime or from another worker.
