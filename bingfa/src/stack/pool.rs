@@ -57,6 +57,8 @@ struct Slab {
     record: &'static Record,
     /// Slots that have been handed out at least once: the lowest ones.
     started: usize,
+    /// Slots that have a guard and a first page already: at least as many.
+    prepared: usize,
 }
 
 impl StackPool {
@@ -157,6 +159,7 @@ impl Slab {
                         mapping,
                         record,
                         started: 0,
+                        prepared: 0,
                     });
                 }
                 Err(_) if len > slot_size => len /= 2,
@@ -179,9 +182,21 @@ impl Slab {
         let limit = self.mapping.start() + self.started * slot_size;
         let len = guard_size(slot_size);
         match guard {
+            Guard::Install if self.started < self.prepared => {}
             Guard::Install => {
-                // SAFETY: the slot is in our mapping and has no `Stack` yet: nobody uses it.
-                unsafe { mem::install_guard(limit, len) }.map_err(|e| no_guard(slot_size, &e))?;
+                // The first few are made singly, so that few coroutines cost few pages.
+                let left = self.mapping.len() / slot_size - self.started;
+                let count = left.min(self.started).min(mem::SLOTS_AT_ONCE);
+                // SAFETY: the slots are in our mapping and have no `Stack` yet: nobody uses them.
+                let batch = count > 1
+                    && unsafe { mem::prepare_slots(limit, slot_size, len, count) }.is_ok();
+                if batch {
+                    self.prepared = self.started + count;
+                } else {
+                    // SAFETY: as above.
+                    unsafe { mem::install_guard(limit, len) }
+                        .map_err(|e| no_guard(slot_size, &e))?;
+                }
             }
             Guard::Protect(budget) => {
                 budget.take()?;

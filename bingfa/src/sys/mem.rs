@@ -17,6 +17,10 @@ pub(crate) const PAGE: usize = 4096;
 
 // Linux 6.13; libc has no name for it yet.
 const MADV_GUARD_INSTALL: c_int = 102;
+// "This process" in place of a pidfd; Linux 6.14, also without a name in libc.
+const PIDFD_SELF: c_int = -10_001;
+/// How many slots [`prepare_slots`] does at a time: of 256 KiB each, a page table's worth.
+pub(crate) const SLOTS_AT_ONCE: usize = 8;
 
 /// A private, zero-filled, lazily committed range of memory, unmapped on drop.
 #[derive(Debug)]
@@ -95,6 +99,50 @@ pub(crate) unsafe fn install_guard(addr: usize, len: usize) -> io::Result<()> {
             MADV_GUARD_INSTALL,
         )
     })
+}
+
+/// Installs a guard of `guard` bytes at the start of each of `count` slots (at most
+/// [`SLOTS_AT_ONCE`]) and commits the page at its end, in two calls of process_madvise(2).
+/// One slot after the other, with a page fault each, takes a quarter more time.
+///
+/// # Errors
+/// Whatever the kernel says, `EBADF` before Linux 6.14: some may have been done, and all can
+/// be done again.
+///
+/// # Safety
+/// The slots of `size` bytes from `start` on are page-aligned and the caller's alone; what
+/// the guards' pages held is lost.
+pub(crate) unsafe fn prepare_slots(
+    start: usize,
+    size: usize,
+    guard: usize,
+    count: usize,
+) -> io::Result<()> {
+    let advise = |offset: usize, len: usize, advice: c_int| {
+        let ranges: [libc::iovec; SLOTS_AT_ONCE] = std::array::from_fn(|slot| libc::iovec {
+            iov_base: ptr::with_exposed_provenance_mut(start + slot * size + offset),
+            iov_len: len,
+        });
+        let ranges = &ranges[..count];
+        // SAFETY: the ranges lie in the caller's slots, which it lets us change so.
+        let done = unsafe {
+            libc::syscall(
+                libc::SYS_process_madvise,
+                PIDFD_SELF,
+                ranges.as_ptr(),
+                ranges.len(),
+                advice,
+                0,
+            )
+        };
+        match usize::try_from(done) {
+            Ok(done) if done == count * len => Ok(()),
+            Ok(_) => Err(io::ErrorKind::Interrupted.into()),
+            Err(_) => Err(io::Error::last_os_error()),
+        }
+    };
+    advise(0, guard, MADV_GUARD_INSTALL)?;
+    advise(size - PAGE, PAGE, libc::MADV_POPULATE_WRITE)
 }
 
 /// Makes every access to the range fault, at the price of two more mappings.
