@@ -11,7 +11,7 @@ mod task;
 pub use limits::need_descriptors;
 pub use scale::Scale;
 pub use serve::{accept_loop, converse, listen, report, serve, upper_case};
-pub use task::{Carrier, Task};
+pub use task::{Carrier, Task, finish};
 
 use std::io;
 use std::process::ExitCode;

@@ -64,3 +64,15 @@ impl<T> Task<T> {
         }
     }
 }
+
+/// Waits for all of them.
+///
+/// # Errors
+/// If one has panicked.
+pub fn finish<T>(tasks: impl IntoIterator<Item = Task<T>>) -> io::Result<()> {
+    for task in tasks {
+        task.join()
+            .map_err(|_| io::Error::other("a task has panicked"))?;
+    }
+    Ok(())
+}

@@ -38,6 +38,92 @@ fn p42_what_is_read_and_written_back_can_get_lost() {
     }
 }
 
+/// The program ends, with status 1 and a report of so many who wait for each other.
+#[track_caller]
+fn deadlocks(arguments: &str, carrier: &str, count: usize) -> Ended {
+    let ended = locks(arguments, carrier, 0.05);
+    assert_eq!(ended.status.code(), Some(1), "{}", ended.stderr);
+    let waits = ended.stderr.matches(" and waits for Mutex 0x").count();
+    assert_eq!(waits, count, "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("bingfa: deadlock: "),
+        "{}",
+        ended.stderr
+    );
+    ended
+}
+
+/// What the report says of this one.
+fn is_reported(ended: &Ended, carrier: &str, name: &str) -> bool {
+    ended
+        .stderr
+        .contains(&format!("\n  {carrier} '{name}' (id "))
+}
+
+#[test]
+fn p43_two_wait_for_each_other_and_the_report_names_them() {
+    for carrier in CARRIERS {
+        for (version, words) in [
+            ("p43", [" 抢到锁1", " 抢到锁2"]),
+            ("p43 ten", [" GET LOCKA", " GET LOCKB"]),
+        ] {
+            let ended = deadlocks(version, carrier, 2);
+            let lines: Vec<_> = ended.stdout.lines().collect();
+            for (line, word) in lines.iter().zip([0, 1, 1]) {
+                assert!(
+                    line.ends_with(&format!("Thread-1{}", words[word])),
+                    "{lines:?}"
+                );
+            }
+            // The others stop at the poisoned lock 2, or 1.
+            assert!(
+                lines[3..].iter().all(|line| line.ends_with(words[0])),
+                "{lines:?}"
+            );
+            assert!(is_reported(&ended, carrier, "Thread-1"), "{}", ended.stderr);
+            let holder = lines[3]
+                .trim_start_matches("i am ")
+                .split_once(' ')
+                .unwrap()
+                .0;
+            assert!(
+                is_reported(&ended, carrier, holder),
+                "{holder}: {}",
+                ended.stderr
+            );
+        }
+    }
+}
+
+#[test]
+fn p44_an_eater_with_chopsticks_and_one_with_noodles_wait_for_each_other() {
+    for carrier in CARRIERS {
+        let ended = deadlocks("p44", carrier, 2);
+        let named = |names: [&str; 3]| {
+            let named = names
+                .iter()
+                .filter(|name| is_reported(&ended, carrier, name));
+            assert_eq!(named.count(), 1, "{}", ended.stderr);
+        };
+        named(["张三", "李四", "王五"]);
+        named(["赵六", "王7", "傻逼"]);
+        assert!(ended.stdout.contains(":拿到了筷子\n"));
+        assert!(ended.stdout.contains(":拿到了面条\n"));
+        assert!(!ended.stdout.contains("放下"));
+    }
+}
+
+#[test]
+fn p46_the_first_waits_for_itself() {
+    for carrier in CARRIERS {
+        let ended = deadlocks("p46", carrier, 1);
+        let lines: Vec<_> = ended.stdout.lines().collect();
+        assert_eq!(lines.len(), 1, "{lines:?}");
+        let name = lines[0].split_once(':').unwrap().0;
+        assert!(is_reported(&ended, carrier, name), "{}", ended.stderr);
+    }
+}
+
 #[test]
 fn p45_a_recursive_lock_lets_all_finish() {
     for carrier in CARRIERS {

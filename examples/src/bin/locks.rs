@@ -8,11 +8,11 @@ use std::sync::atomic::{AtomicI32, Ordering::Relaxed};
 use std::time::Duration;
 
 use bingfa::sync::{Event, Mutex, ReentrantLock, Semaphore};
-use bingfa::{Runtime, thread};
-use bingfa_examples::{Carrier, Scale, Task, exit};
+use bingfa::{Runtime, observe, thread};
+use bingfa_examples::{Carrier, Scale, Task, exit, finish};
 use clap::{Parser, Subcommand, ValueEnum};
 
-/// Locks: lost updates, recursive locks, semaphores, events
+/// Locks: lost updates, deadlocks, recursive locks, semaphores, events
 #[derive(Parser)]
 struct Cli {
     #[command(subcommand)]
@@ -32,6 +32,18 @@ enum Program {
         #[arg(value_enum, default_value_t = Countdown::AtOnce)]
         version: Countdown,
     },
+    /// P43: two locks, which some want in the one order and some in the other
+    #[command(visible_alias = "p43")]
+    Deadlock {
+        #[arg(value_enum, default_value_t = Deadlocked::Eight)]
+        version: Deadlocked,
+    },
+    /// P44: three take the chopsticks first, three the noodles
+    #[command(visible_alias = "p44")]
+    Noodles,
+    /// P46: one lock under two names, which its owner may not take again
+    #[command(visible_alias = "p46")]
+    Twice,
     /// P45: one lock under two names, which its owner may take again
     #[command(visible_alias = "p45")]
     Recursive {
@@ -70,6 +82,14 @@ enum Countdown {
 }
 
 #[derive(Clone, Copy, ValueEnum)]
+enum Deadlocked {
+    /// 8 tasks, lock 1 and lock 2
+    Eight,
+    /// 10 tasks, lock A and lock B
+    Ten,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
 enum Recursive {
     /// 8 tasks, lock 1 and lock 2
     Eight,
@@ -95,6 +115,9 @@ fn main() -> ExitCode {
     } = Cli::parse();
     exit(match program {
         Program::Countdown { version } => countdown(version, carrier, scale),
+        Program::Deadlock { version } => deadlock(version, carrier, scale),
+        Program::Noodles => hungry(false, carrier, scale),
+        Program::Twice => hungry(true, carrier, scale),
         Program::Recursive { version } => match version {
             Recursive::Noodles => noodles(carrier, scale),
             _ => recursive(version, carrier, scale),
@@ -104,14 +127,6 @@ fn main() -> ExitCode {
         Program::Bus => bus(carrier, scale),
         Program::Redis { version } => redis(version, carrier, scale),
     })
-}
-
-fn finish<T>(tasks: impl IntoIterator<Item = Task<T>>) -> io::Result<()> {
-    for task in tasks {
-        task.join()
-            .map_err(|_| io::Error::other("a task has panicked"))?;
-    }
-    Ok(())
 }
 
 /// Python shows this race in spite of its interpreter lock. Rust does not let one read and
@@ -160,6 +175,105 @@ fn countdown(version: Countdown, carrier: Carrier, scale: Scale) -> io::Result<(
     finish(tasks?)?;
     println!("{}", number.load(Relaxed));
     Ok(())
+}
+
+/// The notes' program hangs, if the tasks happen to come so: the first in its second half has lock
+/// 2 and wants 1; another has 1 and wants 2. Here the events see to it that they do, and
+/// the last of the two to wait panics, with a report of who waits for whom. Its panic
+/// poisons the lock that it has, so that the others stop, too.
+fn deadlock(version: Deadlocked, carrier: Carrier, scale: Scale) -> io::Result<()> {
+    observe::on_deadlock(observe::Deadlock::Panic);
+    let (tasks, say): (_, fn(&str, usize)) = match version {
+        Deadlocked::Ten => (10, |name, lock| {
+            println!("i am {name} GET LOCK{}", ["A", "B"][lock - 1]);
+        }),
+        Deadlocked::Eight => (8, |name, lock| println!("{name} 抢到锁{lock}")),
+    };
+    let locks = Arc::new((Mutex::new(()), Mutex::new(())));
+    let second_half = Arc::new(Event::new());
+    let other_has_1 = Arc::new(Event::new());
+    let task = |i| {
+        let (locks, second_half, other_has_1) =
+            (locks.clone(), second_half.clone(), other_has_1.clone());
+        let name = format!("Thread-{i}");
+        carrier.spawn(name.clone(), move || {
+            let (lock_1, lock_2) = &*locks;
+            if i > 1 {
+                second_half.wait();
+            }
+            {
+                let Ok(_first) = lock_1.lock() else { return };
+                say(&name, 1);
+                if i > 1 {
+                    other_has_1.set();
+                }
+                {
+                    let Ok(_second) = lock_2.lock() else { return };
+                    say(&name, 2);
+                }
+                if let Deadlocked::Ten = version {
+                    thread::sleep(scale.seconds(1.0));
+                }
+            }
+            let Ok(_second) = lock_2.lock() else { return };
+            say(&name, 2);
+            second_half.set();
+            if let Deadlocked::Eight = version {
+                thread::sleep(scale.seconds(1.0));
+            }
+            other_has_1.wait();
+            let Ok(_first) = lock_1.lock() else { return };
+            say(&name, 1);
+        })
+    };
+    let tasks: io::Result<Vec<_>> = (1..=tasks).map(task).collect();
+    finish(tasks?)
+}
+
+/// Three take the chopsticks and then the noodles, three the other way round. In the notes it
+/// depends on the random sleeps whether they get stuck; here nobody asks for the second
+/// before both are taken. Or both are one lock, and the first waits for itself. In either case
+/// the last to wait panics with a report, and the others stop at what it has poisoned.
+///
+/// (The notes' first version says 筷子 of both locks.)
+fn hungry(one_lock: bool, carrier: Carrier, scale: Scale) -> io::Result<()> {
+    observe::on_deadlock(observe::Deadlock::Panic);
+    let chopsticks = Arc::new(Mutex::new(()));
+    let noodles = if one_lock {
+        chopsticks.clone()
+    } else {
+        Arc::new(Mutex::new(()))
+    };
+    let taken = Arc::new([Event::new(), Event::new()]);
+    let eat = |(name, order): (&'static str, [usize; 2])| {
+        let locks = [chopsticks.clone(), noodles.clone()];
+        let taken = taken.clone();
+        carrier.spawn(name.into(), move || {
+            const WORDS: [&str; 2] = ["筷子", "面条"];
+            let [first, second] = order;
+            let Ok(outer) = locks[first].lock() else {
+                return;
+            };
+            println!("{name}:拿到了{}", WORDS[first]);
+            thread::sleep(up_to_a_second(scale));
+            taken[first].set();
+            if !one_lock {
+                taken[second].wait();
+            }
+            let Ok(inner) = locks[second].lock() else {
+                return;
+            };
+            println!("{name}:拿到了{}", WORDS[second]);
+            drop(inner);
+            println!("{name}放下了{}", WORDS[second]);
+            println!("{name}放下了{}", WORDS[first]);
+            drop(outer);
+        })
+    };
+    let eaters = ["张三", "李四", "王五"].map(|name| (name, [0, 1]));
+    let others = ["赵六", "王7", "傻逼"].map(|name| (name, [1, 0]));
+    let tasks: io::Result<Vec<_>> = eaters.into_iter().chain(others).map(eat).collect();
+    finish(tasks?)
 }
 
 /// With two locks, two of the tasks would wait for each other for ever: the first in its second

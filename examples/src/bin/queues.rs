@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use bingfa::queue::{GetError, LifoQueue, PriorityQueue, Queue};
 use bingfa::thread;
-use bingfa_examples::{Carrier, Scale, Task, exit};
+use bingfa_examples::{Carrier, Scale, Task, exit, finish};
 use clap::{Parser, Subcommand, ValueEnum};
 
 /// Queues: producers and consumers, three orders, work that is waited for
@@ -98,14 +98,6 @@ fn main() -> ExitCode {
         Program::TaskDone => task_done(carrier),
         Program::Orders { version } => orders(version),
     })
-}
-
-fn finish<T>(tasks: impl IntoIterator<Item = Task<T>>) -> io::Result<()> {
-    for task in tasks {
-        task.join()
-            .map_err(|_| io::Error::other("a task has panicked"))?;
-    }
-    Ok(())
 }
 
 /// One to three seconds, at random.
