@@ -101,6 +101,32 @@ fn a_coroutine_that_opens_reads_or_locks_leaves_its_thread_to_others() {
 }
 
 #[test]
+fn a_terminal_that_takes_no_more_holds_no_thread() {
+    use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
+    use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
+
+    const SIZE: usize = 200_000;
+    on_one_thread(|| {
+        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+        let screen = openpt(flags).unwrap();
+        grantpt(&screen).unwrap();
+        unlockpt(&screen).unwrap();
+        let terminal = ioctl_tiocgptpeer(&screen, flags).unwrap();
+        let mut modes = tcgetattr(&terminal).unwrap();
+        modes.make_raw();
+        tcsetattr(&terminal, OptionalActions::Now, &modes).unwrap();
+
+        let mut own = File::from(terminal.try_clone().unwrap());
+        let writer = coroutine::spawn_local(move || own.write_all(&[b'x'; SIZE]).unwrap());
+        until_in(&writer, "write");
+        let mut shown = vec![0; SIZE];
+        File::from(screen).read_exact(&mut shown).unwrap();
+        assert!(shown.iter().all(|byte| *byte == b'x'));
+        writer.join().unwrap();
+    });
+}
+
+#[test]
 fn waits_for_fifos_and_locks_are_cut_short() {
     on_both(|| {
         let path = Path::fifo();

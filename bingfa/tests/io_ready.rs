@@ -1,5 +1,7 @@
 //! Waiting for foreign descriptors, on whichever carrier the tests run.
 
+mod common;
+
 use bingfa::thread::spawn;
 
 use std::fs::File;
@@ -7,6 +9,8 @@ use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
 use bingfa::io::{self, Read, Write};
+
+use common::until_in;
 
 fn soon() -> Instant {
     Instant::now() + Duration::from_millis(10)
@@ -69,6 +73,36 @@ fn a_regular_file_is_always_ready() {
     io::writable(&file, None).unwrap();
     let null = File::open("/dev/null").unwrap();
     io::readable(&null, None).unwrap();
+}
+
+/// What wakes those who wait for a terminal, without anything to read, is a change of its modes.
+#[bingfa::test]
+fn a_terminal_is_waited_for_through_wake_ups_for_nothing() {
+    use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
+    use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
+
+    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+    let keyboard = openpt(flags).unwrap();
+    grantpt(&keyboard).unwrap();
+    unlockpt(&keyboard).unwrap();
+    let terminal = ioctl_tiocgptpeer(&keyboard, flags).unwrap();
+    let mut modes = tcgetattr(&terminal).unwrap();
+    modes.make_raw();
+
+    let reader = terminal.try_clone().unwrap();
+    let reader = bingfa::coroutine::spawn(move || {
+        io::readable(&reader, None).unwrap();
+        let mut byte = [0];
+        File::from(reader).read_exact(&mut byte).unwrap();
+        byte[0]
+    });
+    for _ in 0..20 {
+        until_in(&reader, "poll");
+        tcsetattr(&terminal, OptionalActions::Now, &modes).unwrap();
+    }
+    let mut keyboard = File::from(keyboard);
+    keyboard.write_all(b"x").unwrap();
+    assert_eq!(reader.join().unwrap(), b'x');
 }
 
 #[bingfa::test]

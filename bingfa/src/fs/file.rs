@@ -12,7 +12,7 @@ use super::OpenOptions;
 use crate::io::op::{self, Backoff, Wait};
 use crate::io::{file, polled};
 use crate::sched::blocking;
-use crate::sys::fd;
+use crate::sys::{fd, socket};
 
 /// An open file.
 ///
@@ -52,23 +52,26 @@ pub struct File {
 enum Nature {
     /// Not for readiness: the file is stored somewhere.
     Stored = 1,
-    /// Until there is something, or room: a FIFO, a terminal, a device.
+    /// Until there is something, or room: a FIFO.
     Streamed,
-    /// Such a one that is `O_NONBLOCK`: not at all.
+    /// The same, but there is no write that is sure not to wait: a terminal, a device.
+    Device,
+    /// One of these that is `O_NONBLOCK`: not at all.
     NeverWaits,
 }
 
 impl Nature {
     /// The one of `file`; may block the thread.
     fn of(file: &std::fs::File) -> Nature {
-        let streamed = file.metadata().is_ok_and(|metadata| {
-            let kind = metadata.file_type();
-            kind.is_fifo() || kind.is_char_device() || kind.is_socket()
-        });
-        match streamed {
-            false => Nature::Stored,
-            true if fd::is_nonblocking(file.as_fd()) => Nature::NeverWaits,
-            true => Nature::Streamed,
+        let Ok(kind) = file.metadata().map(|metadata| metadata.file_type()) else {
+            return Nature::Stored;
+        };
+        let (device, stream) = (kind.is_char_device(), kind.is_fifo() || kind.is_socket());
+        match (device, stream) {
+            (false, false) => Nature::Stored,
+            _ if fd::is_nonblocking(file.as_fd()) => Nature::NeverWaits,
+            (true, _) => Nature::Device,
+            (_, true) => Nature::Streamed,
         }
     }
 }
@@ -278,6 +281,7 @@ impl File {
             }
             n if n == Nature::Stored as u8 => Nature::Stored,
             n if n == Nature::Streamed as u8 => Nature::Streamed,
+            n if n == Nature::Device as u8 => Nature::Device,
             _ => Nature::NeverWaits,
         }
     }
@@ -289,7 +293,7 @@ impl File {
         }
         match self.nature() {
             Nature::Stored => file::read(&self.std, buf),
-            Nature::Streamed => polled::read(self.as_fd(), buf),
+            Nature::Streamed | Nature::Device => polled::read(self.as_fd(), buf),
             Nature::NeverWaits => (&self.std).read(buf),
         }
     }
@@ -302,6 +306,10 @@ impl File {
         match self.nature() {
             Nature::Stored => file::write(&self.std, buf),
             Nature::Streamed => polled::write(self.as_fd(), buf),
+            Nature::Device => {
+                op::wait_for(self.as_fd(), None, socket::POLLOUT, Wait::Forever)?;
+                blocking::complete(&"write", || (&self.std).write(buf))
+            }
             Nature::NeverWaits => (&self.std).write(buf),
         }
     }
@@ -313,7 +321,7 @@ impl File {
         }
         match self.nature() {
             Nature::Stored => blocking::complete(&"read", || (&self.std).read_vectored(bufs)),
-            Nature::Streamed | Nature::NeverWaits => {
+            Nature::Streamed | Nature::Device | Nature::NeverWaits => {
                 let first = bufs.iter_mut().find(|buf| !buf.is_empty());
                 self.read_some(first.map_or(&mut [], |buf| &mut **buf))
             }
@@ -327,7 +335,7 @@ impl File {
         }
         match self.nature() {
             Nature::Stored => blocking::complete(&"write", || (&self.std).write_vectored(bufs)),
-            Nature::Streamed | Nature::NeverWaits => {
+            Nature::Streamed | Nature::Device | Nature::NeverWaits => {
                 let first = bufs.iter().find(|buf| !buf.is_empty());
                 self.write_some(first.map_or(&[], |buf| &**buf))
             }

@@ -7,7 +7,8 @@
 //! backend; the rest is done by a small pool of threads.
 //!
 //! A [`File`] that is no stored file but a FIFO, a terminal or another device is waited for
-//! as a pipe is.
+//! as a pipe is. (A terminal may promise room and have less: the rest of such a write is a
+//! thread's of the pool.)
 //!
 //! # Differences from std
 //! - Methods of [`std::path::Path`] that ask the file system, such as `Path::exists`, are

@@ -114,7 +114,7 @@ pub(super) struct Link {
     pub(super) epoch: Cell<u64>,
     /// The descriptor was closed, so a cancel means EBADF.
     pub(super) closed: Cell<bool>,
-    /// epoll: the round in which the call was tried last.
+    /// epoll: the round in which the call was tried last. io_uring: how often it began again.
     pub(super) tried: Cell<u64>,
 }
 

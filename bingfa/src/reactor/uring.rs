@@ -21,12 +21,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::drivers::{self, Seat};
-use super::op::{FileOp, Op, OpKind};
+use super::op::{FileOp, Op, OpKind, READY};
 use super::{Driver, refuse_fork};
 use crate::park::sleep::Sleeper;
 use crate::sys::errno;
 use crate::sys::fork::Mark;
-use crate::sys::socket::POLLIN;
+use crate::sys::socket::{self, POLLIN};
 use crate::sys::uring::{self, Abilities, Entry, Ring};
 
 /// `user_data` of cancels, whose completions say nothing that the operation's does not.
@@ -39,6 +39,10 @@ const SIZES: [(u32, u32); 3] = [(1024, 8192), (256, 2048), (64, 512)];
 
 /// How often a full queue is offered to a kernel that takes nothing.
 const PATIENCE: u32 = 100_000;
+
+/// How often a wait begins again at most: for a file that io_uring cannot wait for at all,
+/// it would for ever.
+const MOST_TRIES: u64 = 10_000;
 
 /// How the sleeper's wake-up reaches the ring.
 #[derive(Clone, Copy, Debug)]
@@ -144,9 +148,14 @@ impl Uring {
                 // alive and in `waiting` (invariant 1), from which it goes now.
                 unsafe {
                     seat.waiting().remove(op);
-                    let closed = op.as_ref().link.closed.get() && result == -errno::ECANCELED;
+                    let mut result = result;
+                    if result == -errno::ECANCELED && op.as_ref().link.closed.get() {
+                        result = -errno::EBADF;
+                    } else if result == -errno::EINVAL {
+                        result = given_up(op.as_ref());
+                    }
                     *in_flight -= 1;
-                    Op::report(op, if closed { -errno::EBADF } else { result }, done);
+                    Op::report(op, result, done);
                 }
             }
         });
@@ -292,6 +301,26 @@ impl Drop for Uring {
             self.enter(|ring| ring.submit_and_wait(None));
             self.reap(&mut done);
         }
+    }
+}
+
+/// What the EINVAL of an operation means.
+///
+/// A wait for a file with two queues of waiters, as terminals have, ends so when it was woken
+/// for nothing (by a change of the terminal's modes, say): Linux finds the second queue of the
+/// first attempt in the way of another. Whoever waits has to begin again.
+#[cold]
+fn given_up(op: &Op) -> i32 {
+    let OpKind::Poll { events } = op.kind else {
+        return -errno::EINVAL;
+    };
+    match socket::poll(op.fd, events, 0) {
+        0 if op.tries_again && op.link.tried.get() < MOST_TRIES => {
+            op.link.tried.set(op.link.tried.get() + 1);
+            READY
+        }
+        0 => -errno::EINVAL,
+        seen => seen,
     }
 }
 
