@@ -110,6 +110,8 @@ mod reactor;
 mod registry;
 #[cfg(not(loom))]
 mod sched;
+#[cfg(feature = "process")]
+mod shm;
 #[cfg(not(loom))]
 mod stack;
 #[cfg_attr(loom, allow(unreachable_pub, dead_code, unused_imports))]

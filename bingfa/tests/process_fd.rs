@@ -170,7 +170,7 @@ fn pipes(count: usize) -> (Vec<std::io::PipeReader>, Vec<Fd>) {
 #[bingfa::test]
 fn as_many_as_the_kernel_lets_pass() {
     let _dog = Watchdog::new("many");
-    let (outs, inps) = pipes(253);
+    let (outs, inps) = pipes(252);
     let child = process::spawn(inps, |inps: Vec<Fd>| {
         for (i, inp) in inps.iter().enumerate() {
             let mut inp = File::from(inp.as_fd().try_clone_to_owned().unwrap());
@@ -179,7 +179,7 @@ fn as_many_as_the_kernel_lets_pass() {
         inps
     });
     let inps = child.join().unwrap();
-    assert_eq!(inps.len(), 253);
+    assert_eq!(inps.len(), 252);
     drop(inps);
     for (i, mut out) in outs.into_iter().enumerate() {
         let mut bytes = Vec::new();
@@ -190,7 +190,7 @@ fn as_many_as_the_kernel_lets_pass() {
     let error = Builder::new().spawn(inps, |_: Vec<Fd>| ()).unwrap_err();
     let text = error.to_string();
     assert!(
-        text.contains("`bingfa::process::fd::Fd`: a message takes at most 253"),
+        text.contains("`bingfa::process::fd::Fd`: a message takes at most 252"),
         "{text}"
     );
 }

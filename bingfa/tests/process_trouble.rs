@@ -551,9 +551,11 @@ fn descriptors_are_not_inherited() {
                     .unwrap()
                     .join()
                     .unwrap();
-                // Standard input, output and error, and the socket of its job.
-                assert_eq!(seen.len(), 4, "{method:?} {round}: {seen:?}");
+                // Standard input, output and error, the socket of its job, and the memory of
+                // its family.
+                assert_eq!(seen.len(), 5, "{method:?} {round}: {seen:?}");
                 assert!(seen[3].starts_with("\"3\" socket:"), "{seen:?}");
+                assert!(seen[4].contains("memfd:bingfa-family"), "{seen:?}");
             }
             std::mem::forget(leak());
         }
@@ -570,7 +572,7 @@ fn descriptors_are_not_inherited() {
         });
         let (shell, grandchild) = below.join().unwrap();
         assert_eq!(shell.trim(), "4", "0, 1, 2 and the directory");
-        assert_eq!(grandchild.len(), 4, "{grandchild:?}");
+        assert_eq!(grandchild.len(), 5, "{grandchild:?}");
     });
 }
 

@@ -168,6 +168,8 @@ fn name(kind: OpKind) -> &'static &'static str {
         OpKind::Send { .. } | OpKind::SendMsg { .. } => &"send",
         OpKind::Poll { .. } => &"poll",
         OpKind::File(_) => &"file",
+        #[cfg(feature = "process")]
+        OpKind::Futex { .. } => &"futex",
     }
 }
 
@@ -290,6 +292,8 @@ fn readiness(kind: OpKind) -> i16 {
         OpKind::Send { .. } | OpKind::SendMsg { .. } => libc::POLLOUT,
         OpKind::Poll { events } => events,
         OpKind::File(_) => 0, // files have no readiness, and do not come here
+        #[cfg(feature = "process")]
+        OpKind::Futex { .. } => 0,
     }
 }
 

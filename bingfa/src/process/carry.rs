@@ -1,9 +1,11 @@
-//! What a value takes along when it travels: descriptors, beside the bytes.
+//! What a value takes along when it travels: descriptors, beside the bytes, and the holds of
+//! shared objects.
 //!
 //! `serde` gives a value that is being encoded no way to its message. So [`gather`] opens a
 //! *load* for the carrier that encodes, the handles inside the value [`attach`] their
 //! descriptors to it and encode only their places in it; [`hand_out`] and [`take`] are the way
-//! back. Without an open load a handle refuses to be encoded: its bytes alone would mean
+//! back. A shared object needs no descriptor, but a hold that lasts until it arrives
+//! ([`export`]). Without an open load a handle refuses to be encoded: its bytes alone would mean
 //! nothing to whoever reads them.
 
 use std::cell::RefCell;
@@ -12,7 +14,12 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use serde::{Deserialize, Serialize, de, ser};
 
 use crate::park::carrier;
+use crate::shm::family;
+use crate::shm::object::{Destination, Handle, Token};
 use crate::sys::pass;
+
+/// The most descriptors that a message takes along: one is the family's own.
+const MOST: usize = pass::MOST - 1;
 
 /// Where a descriptor lies in its message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,8 +33,33 @@ struct Load {
     /// What the descriptors that were attached were called here, in the same order as `fds`.
     originals: Vec<RawFd>,
     fds: Vec<OwnedFd>,
+    /// Whom it is for; `None` while decoding.
+    to: Option<Destination>,
+    shared: Shared,
     /// Why a handle refused; the format would drop the text.
     why: Option<String>,
+}
+
+/// The shared objects in a message. If it goes before the message has gone, their holds are
+/// taken back.
+#[derive(Debug, Default)]
+pub(super) struct Shared(Vec<Token>);
+
+impl Shared {
+    /// The message has gone: the holds are the receiver's business.
+    pub(super) fn sent(mut self) {
+        self.0.clear();
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        if let Some(family) = family::joined() {
+            for token in self.0.drain(..) {
+                Handle::recall(family, token);
+            }
+        }
+    }
 }
 
 thread_local! {
@@ -41,12 +73,14 @@ struct Open {
 }
 
 impl Open {
-    fn new(fds: Vec<OwnedFd>) -> Open {
+    fn new(fds: Vec<OwnedFd>, to: Option<Destination>) -> Open {
         let carrier = carrier::id();
         let load = Load {
             carrier,
             originals: Vec::new(),
             fds,
+            to,
+            shared: Shared::default(),
             why: None,
         };
         LOADS.with_borrow_mut(|loads| loads.push(load));
@@ -82,17 +116,28 @@ fn with_load<R>(f: impl FnOnce(&mut Load) -> R) -> Option<R> {
     })
 }
 
-/// Runs `encode`, and gives back what was attached meanwhile, and why a handle refused.
-pub(super) fn gather<R>(encode: impl FnOnce() -> R) -> (R, Vec<OwnedFd>, Option<String>) {
-    let open = Open::new(Vec::new());
+/// What was gathered for a message.
+#[derive(Debug)]
+pub(super) struct Gathered {
+    pub(super) fds: Vec<OwnedFd>,
+    pub(super) shared: Shared,
+    /// Why a handle refused.
+    pub(super) why: Option<String>,
+}
+
+/// Runs `encode`, for a message to `to`, and gives back what it takes along.
+pub(super) fn gather<R>(to: Destination, encode: impl FnOnce() -> R) -> (R, Gathered) {
+    let open = Open::new(Vec::new(), Some(to));
     let result = encode();
-    let load = open.close();
-    (result, load.fds, load.why)
+    let Load {
+        fds, shared, why, ..
+    } = open.close();
+    (result, Gathered { fds, shared, why })
 }
 
 /// Runs `decode`, which takes what it wants of `fds`; gives back why a handle refused.
 pub(super) fn hand_out<R>(fds: Vec<OwnedFd>, decode: impl FnOnce() -> R) -> (R, Option<String>) {
-    let open = Open::new(fds);
+    let open = Open::new(fds, None);
     let result = decode();
     (result, open.close().why)
 }
@@ -112,7 +157,7 @@ pub(super) fn attach<T, E: ser::Error>(fd: BorrowedFd<'_>) -> Result<Place, E> {
             return Ok(Place(known as u16));
         }
         let place = load.fds.len();
-        let copy = if place == pass::MOST {
+        let copy = if place == MOST {
             Err(format!("a message takes at most {place} descriptors along"))
         } else {
             fd.try_clone_to_owned().map_err(|error| error.to_string())
@@ -122,14 +167,51 @@ pub(super) fn attach<T, E: ser::Error>(fd: BorrowedFd<'_>) -> Result<Place, E> {
         load.fds.push(copy);
         Ok(Place(place as u16))
     });
-    let elsewhere = || {
-        Err(format!(
-            "`{what}` is a handle that lives in a process, and can only be sent by bingfa to \
-             another one: as an argument or a result of process::spawn, or in a message of \
-             process::pipe"
-        ))
-    };
-    attached.unwrap_or_else(elsewhere).map_err(E::custom)
+    attached
+        .unwrap_or_else(|| Err(elsewhere(what)))
+        .map_err(E::custom)
+}
+
+fn elsewhere(what: &str) -> String {
+    format!(
+        "`{what}` is a handle that lives in a process, and can only be sent by bingfa to another \
+         one: as an argument or a result of process::spawn, or in a message of process::pipe"
+    )
+}
+
+/// Has the message that is being encoded take a hold of a shared object along, for a handle of
+/// type `T`.
+///
+/// # Errors
+/// If this is no message of ours, or its receiver has ended.
+pub(super) fn export<T, E: ser::Error>(handle: &Handle) -> Result<Token, E> {
+    let what = std::any::type_name::<T>();
+    let exported = with_load(|load| {
+        let Some(to) = load.to else {
+            return Err(elsewhere(what)); // a `Deserialize` that encodes
+        };
+        match handle.export(to) {
+            Ok(token) => {
+                load.shared.0.push(token);
+                Ok(token)
+            }
+            Err(error) => Err(refuse(load, format!("`{what}`: {error}"))),
+        }
+    });
+    exported
+        .unwrap_or_else(|| Err(elsewhere(what)))
+        .map_err(E::custom)
+}
+
+/// Makes a handle of type `T` of what was exported; remembers why not.
+pub(super) fn import<T, E: de::Error>(
+    make: impl FnOnce() -> std::io::Result<Handle>,
+) -> Result<Handle, E> {
+    let what = std::any::type_name::<T>();
+    make().map_err(|error| {
+        let why = format!("`{what}`: {error}");
+        E::custom(with_load(|load| refuse(load, why.clone())).unwrap_or(why))
+    })
 }
 
 /// Takes the descriptor at `place` out of the message that is being decoded, for a handle of

@@ -27,6 +27,8 @@ use serde::de::DeserializeOwned;
 use super::wire::{self, Encoded, Orders, Outcome, Panic};
 use super::{identity, zygote};
 use crate::sched::exit;
+use crate::shm::family::{self, Inheritance};
+use crate::shm::object::Destination;
 use crate::sys::{self, attributes, fd, image::Image, launch, pass};
 
 /// The variable that tells a new image what it is.
@@ -170,8 +172,24 @@ pub(super) fn run(socket: OwnedFd) -> ! {
         // The parent is gone, or has given up.
         Err(_) => std::process::exit(1),
     };
-    let fds = reader.fds;
-    let outcome = obey(orders, Encoded { bytes, fds });
+    let mut fds = reader.fds;
+    if let Some((me, parent)) = orders.family
+        && !fds.is_empty()
+    {
+        let mut file = fds.remove(0);
+        if file.as_raw_fd() < SOCKET
+            && let Ok(above) = fd::duplicate(file.as_raw_fd())
+        {
+            file = above; // one of the standard three is closed, and stays so
+        }
+        family::inherit(Inheritance { file, me, parent });
+    }
+    let arguments = Encoded {
+        bytes,
+        fds,
+        ..Encoded::default()
+    };
+    let outcome = obey(orders, arguments);
     let status = match outcome {
         Outcome::Returned(_) => 0,
         // As that of a Rust program whose main panics.
@@ -195,7 +213,9 @@ fn report(socket: OwnedFd, outcome: Outcome) -> io::Result<()> {
         frame = wire::frame(Outcome::Refused(why));
         pass::send(socket.as_fd(), &frame.first, &[])?;
     }
-    File::from(socket).write_all(&frame.rest)
+    File::from(socket).write_all(&frame.rest)?;
+    frame.shared.sent();
+    Ok(())
 }
 
 /// Ends a child whose function has: as `exit` does, but for the handlers and destructors of
@@ -296,13 +316,16 @@ pub(super) fn call<A: DeserializeOwned, T: Serialize>(
     // SAFETY: invariant 2.
     let function = unsafe { std::mem::transmute::<usize, fn(A) -> T>(function) };
     let ended = catch_unwind(AssertUnwindSafe(|| {
-        let Encoded { bytes, fds } = arguments;
+        let Encoded { bytes, fds, .. } = arguments;
         let arguments = match wire::decode(&bytes, fds) {
             Ok(arguments) => arguments,
             Err(error) => return Outcome::Refused(format!("its arguments: {error}")),
         };
         drop(bytes);
-        match wire::encode(&function(arguments)) {
+        let result = function(arguments);
+        // Without a family there is nothing shared in it.
+        let parent = family::joined().map(|family| Destination::Peer(family.parent()));
+        match wire::encode_for(parent.unwrap_or(Destination::Anyone), &result) {
             Ok(result) => Outcome::Returned(result),
             Err(error) => Outcome::Refused(format!("its result: {error}")),
         }

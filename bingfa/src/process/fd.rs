@@ -17,7 +17,8 @@ use crate::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 ///
 /// # Errors
 /// Encoding it in any other way, with `serde_json` say, is an error that names this type. A
-/// message takes at most 253 different descriptors along, which is the kernel's limit.
+/// message takes at most 252 different descriptors along, which is the kernel's limit but for one that is
+/// used for [shared memory](super::SharedMemory).
 ///
 /// # Examples
 /// ```

@@ -396,7 +396,8 @@ impl<T> JoinHandle<T> {
             .take()
             .expect("done, and the one handle takes it once");
         let cause = match wire::outcome(received) {
-            Some(Outcome::Returned(Encoded { bytes, fds })) => match (self.decode)(&bytes, fds) {
+            Some(Outcome::Returned(Encoded { bytes, fds, .. })) => match (self.decode)(&bytes, fds)
+            {
                 Ok(value) => return Ok(value),
                 Err(error) => Cause::Refused(format!("its result: {error}")),
             },

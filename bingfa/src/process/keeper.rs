@@ -12,7 +12,9 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 
+use super::family;
 use super::record::{Interest, Record};
+use crate::shm::peers::PeerId;
 use crate::sys::epoll::{self, Poll};
 use crate::sys::fork::Mark;
 use crate::sys::launch::{self, Exec, Made};
@@ -32,6 +34,9 @@ struct Keeper {
     bell: OwnedFd,
     orders: Mutex<Vec<(Order, mpsc::Sender<io::Result<Made>>)>>,
     children: Mutex<BTreeMap<u64, Arc<Record>>>,
+    /// Processes that are not children of this one, by number: their place in the family,
+    /// pid, and descriptor.
+    others: Mutex<BTreeMap<u64, (PeerId, i32, OwnedFd)>>,
     mark: Mark,
     tid: i32,
 }
@@ -39,6 +44,8 @@ struct Keeper {
 static KEEPER: Mutex<Option<Arc<Keeper>>> = Mutex::new(None);
 
 const BELL: u64 = 0;
+/// The bit of those who are not children.
+const OTHER: u64 = 1 << 63;
 
 /// A number for the next child.
 pub(super) fn next_id() -> u64 {
@@ -134,6 +141,26 @@ pub(super) fn remove(id: u64, pidfd: BorrowedFd<'_>) {
     }
 }
 
+/// Whether the keeper watches this process, which is no child of this one.
+pub(super) fn watches(peer: PeerId) -> bool {
+    running().is_some_and(|keeper| lock(&keeper.others).values().any(|other| other.0 == peer))
+}
+
+/// From now on the keeper watches `process`, which is no child of this one.
+pub(super) fn watch_peer(peer: PeerId, pid: i32, process: OwnedFd) -> io::Result<()> {
+    let keeper = keeper()?;
+    let id = next_id();
+    let raw = process.as_raw_fd();
+    lock(&keeper.others).insert(id, (peer, pid, process));
+    keeper
+        .poll
+        .set(raw, epoll::IN, id | OTHER, false)
+        .map_err(|error| {
+            lock(&keeper.others).remove(&id);
+            io::Error::from_raw_os_error(error)
+        })
+}
+
 /// All children that are not known to have ended, oldest first.
 pub(super) fn children() -> Vec<Arc<Record>> {
     let Some(keeper) = running() else {
@@ -167,6 +194,7 @@ impl Keeper {
             bell,
             orders: Mutex::default(),
             children: Mutex::default(),
+            others: Mutex::default(),
             mark: Mark::here()?,
             tid: task::tid(),
         })
@@ -180,9 +208,11 @@ impl Keeper {
                 continue;
             }
             for event in &events {
-                match event.u64 {
+                let token = event.u64;
+                match token {
                     BELL => self.obey(),
-                    token => self.attend(token >> 1),
+                    _ if token & OTHER != 0 => self.see_end_of(token & !OTHER),
+                    _ => self.attend(token >> 1),
                 }
             }
         }
@@ -203,6 +233,16 @@ impl Keeper {
         {
             // Fails only without memory; the end is seen by the pidfd in any case.
             let _ = record.watch(|_, interest| self.register_socket(id, interest, true));
+        }
+    }
+
+    /// One of the others has ended.
+    fn see_end_of(&self, id: u64) {
+        let other = lock(&self.others).remove(&id);
+        if let Some((peer, pid, process)) = other {
+            epoll::remove(self.poll.as_raw_fd(), process.as_raw_fd());
+            drop(process);
+            family::ended(peer, pid);
         }
     }
 

@@ -33,31 +33,52 @@
 //! process waits for its children; [daemons](Builder::daemon) are killed when it ends, even if
 //! it is killed itself.
 
+mod array;
 mod carry;
 mod child;
 mod command;
 mod error;
+mod family;
 mod fd;
 mod handle;
 mod identity;
 mod keeper;
+mod locked;
+mod mutex;
+mod named;
 mod pipe;
+mod poison;
+mod raw;
 mod record;
+mod shared;
+mod shared_memory;
 mod spawn;
 mod stdio;
+mod value;
 mod wait;
+mod waiting;
 mod wire;
 mod zygote;
 
+pub use array::Array;
 pub use child::init;
 pub use command::{Child, Command};
 pub use error::JoinError;
 pub use fd::Fd;
 pub use handle::{JoinHandle, Process, active_children, current, parent};
+pub use mutex::{Mutex, MutexGuard};
 pub use pipe::{Connection, pipe};
+pub use poison::{LockResult, Owner, PoisonError, TryLockError, TryLockResult};
+pub use raw::{RawArray, RawValue};
+pub use shared_memory::SharedMemory;
 pub use spawn::{Builder, spawn};
 pub use stdio::{ChildStderr, ChildStdin, ChildStdout, Stdio};
+pub use value::Value;
 pub use wait::wait;
+
+/// What may lie in memory that processes share: plain old data, of which every pattern of bytes
+/// is a value. From the crate `bytemuck`, which can derive it.
+pub use bytemuck::{Pod, Zeroable};
 
 pub use std::process::{
     CommandArgs, CommandEnvs, ExitCode, ExitStatus, Output, Termination, abort, exit, id,

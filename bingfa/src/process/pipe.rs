@@ -293,9 +293,11 @@ impl<S, R> Connection<S, R> {
     where
         S: Serialize,
     {
-        let Encoded { bytes, fds } = wire::encode(value)
+        let Encoded { bytes, fds, shared } = wire::encode(value)
             .map_err(|error| io::Error::new(ErrorKind::InvalidInput, error.to_string()))?;
-        self.send_message(VALUE, &bytes, &fds, wait)
+        self.send_message(VALUE, &bytes, &fds, wait)?;
+        shared.sent();
+        Ok(())
     }
 
     #[track_caller]

@@ -11,6 +11,7 @@ use std::os::unix::net::UnixStream;
 use std::process::ExitStatus;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::family::Seat;
 use super::wire::Encoded;
 use super::{StartMethod, keeper};
 use crate::park::packet::Packet;
@@ -37,6 +38,8 @@ pub(super) struct Record {
     pub(super) daemon: bool,
     pub(super) method: StartMethod,
     state: Mutex<State>,
+    /// Its place among those who share memory.
+    seat: Option<Seat>,
     /// For the one handle.
     pub(super) end: Packet<Ended>,
 }
@@ -79,6 +82,7 @@ impl Record {
         name: String,
         method: StartMethod,
         link: Link,
+        seat: Option<Seat>,
         keep_alive: Option<KeepAlive>,
     ) -> Record {
         Record {
@@ -93,6 +97,7 @@ impl Record {
                 watched: None,
                 _keep_alive: keep_alive,
             })),
+            seat,
             end: Packet::new(),
         }
     }
@@ -125,6 +130,9 @@ impl Record {
         };
         drop(state);
         keeper::remove(self.id, ended.pidfd.as_fd());
+        if let Some(seat) = &self.seat {
+            seat.leave(status);
+        }
         self.end.deliver(Ended {
             status,
             received: ended.link.received,
@@ -260,7 +268,7 @@ impl Link {
         let Some(mut socket) = self.socket.as_ref() else {
             return Ok(());
         };
-        let Encoded { bytes, fds } = &mut self.received;
+        let Encoded { bytes, fds, .. } = &mut self.received;
         if bytes.is_empty() {
             // The child sends no descriptors later than with its first bytes.
             let mut first = [0; 4096];

@@ -12,12 +12,14 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::child::{self, Role};
+use super::family::Seat;
 use super::record::{Link, Record};
 use super::stdio::{Kind, Stdio};
 use super::wire::{self, Encoded, Orders};
 use super::zygote::{CopyError, Zygote};
 use super::{JoinHandle, StartMethod, identity, keeper};
 use crate::sched::{blocking, exit};
+use crate::shm::object::Destination;
 use crate::sys::attributes::{self, Cpus, Privileges};
 use crate::sys::image::Image;
 use crate::sys::launch::Made;
@@ -253,17 +255,25 @@ impl Builder {
         T: Serialize + DeserializeOwned,
     {
         child::check_not_pending()?;
-        let arguments = wire::encode(&args)
+        let seat = Seat::reserve();
+        let to = seat.as_ref().map(|seat| Destination::Peer(seat.peer()));
+        let arguments = wire::encode_for(to.unwrap_or(Destination::Anyone), &args)
             .map_err(|error| invalid(format!("bingfa: the arguments: {error}")))?;
         drop(args);
         let thunk: child::Thunk = child::call::<A, T>;
-        let (plan, ends) = self.plan(thunk as usize, f as usize, arguments)?;
+        let (plan, ends) = self.plan(thunk as usize, f as usize, arguments, seat)?;
         let record = blocking::run(&"spawn", move || start(plan))?;
         Ok(JoinHandle::new(record, wire::decode::<T>, ends))
     }
 
     /// Everything that the caller's own thread must say.
-    fn plan(self, thunk: usize, function: usize, arguments: Encoded) -> io::Result<(Plan, Ends)> {
+    fn plan(
+        self,
+        thunk: usize,
+        function: usize,
+        arguments: Encoded,
+        seat: Option<Seat>,
+    ) -> io::Result<(Plan, Ends)> {
         if attributes::is_privileged() {
             let why = "bingfa: a program with raised privileges (set-user-ID) spawns no processes";
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
@@ -289,6 +299,7 @@ impl Builder {
             parent: std::process::id() as i32,
             parent_name: identity.name.clone(),
             group: attributes::process_group(),
+            family: seat.as_ref().map(|seat| (seat.peer(), seat.family().me())),
             no_new_privileges: attributes::no_new_privileges(),
             environment: None,
             directory: self.directory.map(|d| d.into_os_string().into_vec()),
@@ -304,6 +315,7 @@ impl Builder {
             limits: self.limits,
             privileges: attributes::privileges(),
             standard,
+            seat,
         };
         Ok((plan, ends))
     }
@@ -386,6 +398,7 @@ struct Plan {
     limits: Vec<(u32, (u64, u64))>,
     privileges: Privileges,
     standard: [Option<Standard>; 3],
+    seat: Option<Seat>,
 }
 
 /// What becomes one of the descriptors 0 to 2.
@@ -442,6 +455,7 @@ fn start(plan: Plan) -> io::Result<Arc<Record>> {
         limits,
         privileges,
         standard,
+        mut seat,
     } = plan;
     let method = match (&*nursery, method) {
         (Nursery::Zygote(_), StartMethod::Zygote) => StartMethod::Zygote,
@@ -469,7 +483,12 @@ fn start(plan: Plan) -> io::Result<Arc<Record>> {
     let (ours, theirs) = pass::pair(true)?;
     let job = wire::job(&orders, &arguments.bytes)?;
     // What fits is there before the child looks.
-    let link = Link::new(ours, job, arguments.fds)?;
+    let mut fds = arguments.fds;
+    if let Some(seat) = &seat {
+        let file = seat.family().arena().file();
+        fds.insert(0, file.try_clone_to_owned()?);
+    }
+    let link = Link::new(ours, job, fds)?;
     let numbers = standard
         .each_ref()
         .map(|given| given.as_ref().map(Standard::raw));
@@ -478,6 +497,10 @@ fn start(plan: Plan) -> io::Result<Arc<Record>> {
         StartMethod::Exec => exec(&environment, numbers, theirs)?,
     };
     drop(standard); // the child has them
+    arguments.shared.sent();
+    if let Some(seat) = &mut seat {
+        seat.take(made.pid);
+    }
     let keep_alive = (!orders.daemon).then(exit::keep_alive);
     let record = Record::new(
         keeper::next_id(),
@@ -485,6 +508,7 @@ fn start(plan: Plan) -> io::Result<Arc<Record>> {
         orders.name,
         method,
         link,
+        seat,
         keep_alive,
     );
     let record = Arc::new(record);

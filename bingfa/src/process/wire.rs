@@ -13,7 +13,9 @@ use std::os::fd::OwnedFd;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::carry;
+use super::carry::{self, Shared};
+use crate::shm::object::Destination;
+use crate::shm::peers::PeerId;
 use crate::sys::attributes::Cpus;
 
 /// What the child is to be and to do.
@@ -30,6 +32,9 @@ pub(super) struct Orders {
     pub(super) parent: i32,
     pub(super) parent_name: String,
     pub(super) group: i32,
+    /// The child's place in the family, and its parent's. Then the first descriptor is the
+    /// family's memory.
+    pub(super) family: Option<(PeerId, PeerId)>,
     /// Renounce new privileges.
     pub(super) no_new_privileges: bool,
     /// All variables; `None`: those that it was started with.
@@ -86,16 +91,25 @@ impl fmt::Display for CodecError {
 pub(super) struct Encoded {
     pub(super) bytes: Vec<u8>,
     pub(super) fds: Vec<OwnedFd>,
+    /// Whoever has sent it says so ([`Shared::sent`]).
+    pub(super) shared: Shared,
 }
 
+/// Encodes a message for whoever gets it.
 pub(super) fn encode<T: Serialize>(value: &T) -> Result<Encoded, CodecError> {
-    let (encoded, fds, refused) = carry::gather(|| postcard::to_stdvec(value));
+    encode_for(Destination::Anyone, value)
+}
+
+/// Encodes a message for one process, or for whoever gets it.
+pub(super) fn encode_for<T: Serialize>(to: Destination, value: &T) -> Result<Encoded, CodecError> {
+    let (encoded, along) = carry::gather(to, || postcard::to_stdvec(value));
+    let carry::Gathered { fds, shared, why } = along;
     match encoded {
-        Ok(bytes) => Ok(Encoded { bytes, fds }),
+        Ok(bytes) => Ok(Encoded { bytes, fds, shared }),
         Err(error) => Err(CodecError {
             type_name: std::any::type_name::<T>(),
             encode: true,
-            why: refused.unwrap_or_else(|| error.to_string()),
+            why: why.unwrap_or_else(|| error.to_string()),
         }),
     }
 }
@@ -161,17 +175,23 @@ pub(super) struct Frame {
     pub(super) first: Vec<u8>,
     pub(super) fds: Vec<OwnedFd>,
     pub(super) rest: Vec<u8>,
+    pub(super) shared: Shared,
 }
 
 pub(super) fn frame(outcome: Outcome) -> Frame {
-    let (tag, Encoded { bytes, fds }) = match outcome {
+    let (tag, encoded) = match outcome {
         Outcome::Returned(result) => (RETURNED, result),
         Outcome::Panicked(panic) => (PANICKED, encode(&panic).unwrap_or_default()),
         Outcome::Refused(why) => {
             let bytes = why.into_bytes();
-            (REFUSED, Encoded { bytes, fds: vec![] })
+            let encoded = Encoded {
+                bytes,
+                ..Encoded::default()
+            };
+            (REFUSED, encoded)
         }
     };
+    let Encoded { bytes, fds, shared } = encoded;
     let mut first = vec![tag];
     first.extend_from_slice(&(bytes.len() as u64).to_le_bytes());
     let mut rest = bytes;
@@ -179,7 +199,12 @@ pub(super) fn frame(outcome: Outcome) -> Frame {
         // One write, and one wake-up of the reader.
         first.append(&mut rest);
     }
-    Frame { first, fds, rest }
+    Frame {
+        first,
+        fds,
+        rest,
+        shared,
+    }
 }
 
 /// The outcome in what a child has sent; `None` if that is no whole frame.
@@ -187,6 +212,7 @@ pub(super) fn outcome(received: Encoded) -> Option<Outcome> {
     let Encoded {
         bytes: mut received,
         fds,
+        ..
     } = received;
     let (head, bytes) = received.split_at_checked(FRAME_HEAD)?;
     let len = u64::from_le_bytes(head[1..].try_into().expect("8 bytes"));
@@ -196,8 +222,11 @@ pub(super) fn outcome(received: Encoded) -> Option<Outcome> {
     match head[0] {
         RETURNED => {
             received.drain(..FRAME_HEAD);
-            let bytes = received;
-            Some(Outcome::Returned(Encoded { bytes, fds }))
+            Some(Outcome::Returned(Encoded {
+                bytes: received,
+                fds,
+                ..Encoded::default()
+            }))
         }
         PANICKED => decode(bytes, fds).ok().map(Outcome::Panicked),
         REFUSED => Some(Outcome::Refused(
@@ -212,7 +241,10 @@ mod tests {
     use super::*;
 
     fn returned(bytes: Vec<u8>) -> Outcome {
-        Outcome::Returned(Encoded { bytes, fds: vec![] })
+        Outcome::Returned(Encoded {
+            bytes,
+            ..Encoded::default()
+        })
     }
 
     fn sent(outcome: Outcome) -> Vec<u8> {
@@ -221,7 +253,10 @@ mod tests {
     }
 
     fn arrived(bytes: Vec<u8>) -> Option<Outcome> {
-        outcome(Encoded { bytes, fds: vec![] })
+        outcome(Encoded {
+            bytes,
+            ..Encoded::default()
+        })
     }
 
     fn through(outcome: Outcome) -> Option<Outcome> {
@@ -270,6 +305,7 @@ mod tests {
             parent: 4,
             parent_name: "p".into(),
             group: 5,
+            family: None,
             no_new_privileges: true,
             environment: Some(vec![(b"A".to_vec(), b"B".to_vec())]),
             directory: None,

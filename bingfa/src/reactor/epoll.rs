@@ -487,6 +487,11 @@ impl Driver for Epoll {
         );
     }
 
+    #[cfg(feature = "process")]
+    fn waits_for_futexes(&self) -> bool {
+        false
+    }
+
     fn in_flight(&self) -> usize {
         self.in_flight
     }

@@ -32,6 +32,8 @@ use crate::park::sleep::Sleeper;
 pub use choose::IoBackend;
 pub(crate) use choose::{Kind, choose};
 pub(crate) use drivers::closing;
+#[cfg(feature = "process")]
+pub(crate) use op::NONE;
 pub(crate) use op::{Block, FileOp, Op, OpKind, READY};
 pub(crate) use source::Source;
 
@@ -72,6 +74,10 @@ pub(crate) trait Driver {
     /// early with nothing, and does not block at all unless `Sleeper::prepare` came
     /// first.
     fn wait(&mut self, timeout: Option<Duration>, done: &mut Vec<NonNull<Op>>);
+
+    /// Whether it takes operations that wait for a futex.
+    #[cfg(feature = "process")]
+    fn waits_for_futexes(&self) -> bool;
 
     /// How many operations were submitted and not yet reported.
     fn in_flight(&self) -> usize;

@@ -56,7 +56,16 @@ pub(crate) enum OpKind {
     ///
     /// [`does_files`]: super::Driver::does_files
     File(FileOp),
+    /// Waits while the word, which processes share, is `value`; 0 once it is not, or was woken.
+    /// It has no descriptor. Only for a driver that [`waits_for_futexes`].
+    ///
+    /// [`waits_for_futexes`]: super::Driver::waits_for_futexes
+    #[cfg(feature = "process")]
+    Futex { word: *const u32, value: u32 },
 }
+
+/// In place of a descriptor, for operations that have none.
+pub(crate) const NONE: RawFd = -1;
 
 /// What is done to a file that is stored somewhere, at a place that the call names.
 #[derive(Clone, Copy, Debug)]
@@ -202,6 +211,9 @@ impl OpKind {
                 seen => seen,
             },
             OpKind::File(_) => unreachable!("{NO_READINESS}"),
+            // Whether it has changed is the caller's to look at, who knows the word.
+            #[cfg(feature = "process")]
+            OpKind::Futex { .. } => -errno::EAGAIN,
         }
     }
 
@@ -211,6 +223,8 @@ impl OpKind {
             OpKind::Send { .. } | OpKind::SendMsg { .. } => Direction::Write,
             OpKind::Poll { .. } => Direction::Poll,
             OpKind::File(_) => unreachable!("{NO_READINESS}"),
+            #[cfg(feature = "process")]
+            OpKind::Futex { .. } => Direction::Poll,
         }
     }
 
@@ -221,6 +235,8 @@ impl OpKind {
             OpKind::Send { .. } | OpKind::SendMsg { .. } => POLLOUT,
             OpKind::Poll { events } => events,
             OpKind::File(_) => unreachable!("{NO_READINESS}"),
+            #[cfg(feature = "process")]
+            OpKind::Futex { .. } => 0,
         }
     }
 
@@ -232,6 +248,8 @@ impl OpKind {
             | OpKind::RecvMsg { flags, .. }
             | OpKind::SendMsg { flags, .. } => flags,
             OpKind::Poll { .. } | OpKind::File(_) => 0,
+            #[cfg(feature = "process")]
+            OpKind::Futex { .. } => 0,
         }
     }
 
@@ -252,6 +270,17 @@ impl OpKind {
             // SAFETY: by the caller's contract.
             OpKind::SendMsg { msg, .. } => unsafe { socket::msg_len(msg) },
             OpKind::Poll { .. } | OpKind::File(_) => 0,
+            #[cfg(feature = "process")]
+            OpKind::Futex { .. } => 0,
+        }
+    }
+
+    /// Whether it is an operation on a descriptor.
+    pub(super) fn has_descriptor(self) -> bool {
+        match self {
+            #[cfg(feature = "process")]
+            OpKind::Futex { .. } => false,
+            _ => true,
         }
     }
 }

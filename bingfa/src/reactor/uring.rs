@@ -59,6 +59,8 @@ pub(super) struct Uring {
     sleeper: Arc<Sleeper>,
     bell: Bell,
     armed: bool,
+    #[cfg(feature = "process")]
+    futex: bool,
 }
 
 impl Uring {
@@ -76,6 +78,8 @@ impl Uring {
             sleeper: sleeper.clone(),
             bell,
             armed: false,
+            #[cfg(feature = "process")]
+            futex: abilities.futex,
         })
     }
 
@@ -193,7 +197,7 @@ impl Driver for Uring {
         }
         // SAFETY: alive, by the caller's contract.
         let new = unsafe { op.as_ref() };
-        if new.fd < 0 {
+        if new.fd < 0 && new.kind.has_descriptor() {
             // SAFETY: just submitted.
             unsafe { Op::report(op, -errno::EBADF, done) };
             return;
@@ -216,6 +220,8 @@ impl Driver for Uring {
                 uring::write_at(fd, buf, len, offset)
             }
             OpKind::File(FileOp::Sync { data_only }) => uring::sync(fd, data_only),
+            #[cfg(feature = "process")]
+            OpKind::Futex { word, value } => uring::futex_wait_shared(word, value),
         };
         // SAFETY: the operation's buffers are valid until it is reported, which is not
         // before its completion is reaped (invariant 1).
@@ -260,6 +266,11 @@ impl Driver for Uring {
         }
         self.enter(|ring| ring.submit_and_wait(timeout));
         self.reap(done);
+    }
+
+    #[cfg(feature = "process")]
+    fn waits_for_futexes(&self) -> bool {
+        self.futex
     }
 
     fn in_flight(&self) -> usize {

@@ -1,7 +1,8 @@
 //! The operations that wait in one driver, found by their descriptor.
 //!
 //! Each descriptor has a ring of [`Op`]s in order of arrival, linked through the
-//! operations themselves, so joining and leaving allocate nothing. Only the driver's
+//! operations themselves, so joining and leaving allocate nothing. Those that have no
+//! descriptor have one ring together. Only the driver's
 //! thread changes the rings; other threads may ask whether one is empty, which is how
 //! the closing of a descriptor learns that somebody waits on it for the price, to
 //! those who wait, of two plain stores.
@@ -19,7 +20,7 @@ use std::sync::atomic::{
     Ordering::{Acquire, Relaxed, Release},
 };
 
-use super::op::Op;
+use super::op::{NONE, Op};
 
 /// The first chunk covers this many descriptors, each further one twice as many.
 const FIRST: usize = 1024;
@@ -33,6 +34,8 @@ type Head = AtomicPtr<Op>;
 #[derive(Debug)]
 pub(super) struct Waiting {
     chunks: [AtomicPtr<Head>; CHUNKS],
+    /// Those without a descriptor ([`NONE`](super::op::NONE)).
+    others: Head,
 }
 
 /// The chunk that holds `fd`, and the place within it.
@@ -46,6 +49,7 @@ impl Waiting {
     pub(super) fn new() -> Waiting {
         Waiting {
             chunks: [const { AtomicPtr::new(ptr::null_mut()) }; CHUNKS],
+            others: AtomicPtr::new(ptr::null_mut()),
         }
     }
 
@@ -58,6 +62,9 @@ impl Waiting {
     }
 
     fn head(&self, fd: RawFd) -> Option<&Head> {
+        if fd == NONE {
+            return Some(&self.others);
+        }
         let (chunk, index) = place(fd);
         // Acquire pairs with the Release in `grow`: the heads are null before they are seen.
         let first = self.chunks[chunk].load(Acquire);
@@ -142,6 +149,10 @@ impl Waiting {
     /// All operations, by descriptor.
     pub(super) fn all(&self) -> Vec<NonNull<Op>> {
         let mut all = Vec::new();
+        self.for_each(NONE, |op, _| {
+            all.push(op);
+            true
+        });
         for (chunk, first) in self.chunks.iter().enumerate() {
             // Relaxed: the owner reads what it wrote (invariant 1).
             if !first.load(Relaxed).is_null() {

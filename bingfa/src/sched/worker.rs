@@ -624,6 +624,12 @@ impl Worker {
         self.driver.borrow().does_files()
     }
 
+    /// Whether the driver takes operations that wait for a futex.
+    #[cfg(feature = "process")]
+    pub(crate) fn waits_for_futexes(&self) -> bool {
+        self.driver.borrow().waits_for_futexes()
+    }
+
     /// Hands an operation of the running coroutine to the driver.
     ///
     /// # Safety

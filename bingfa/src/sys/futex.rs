@@ -1,4 +1,5 @@
-//! Private futexes of plain threads, and the wake side of those that a ring waits on.
+//! Futexes of plain threads, and the wake side of those that a ring waits on: private ones,
+//! and ones in memory that processes share.
 //!
 //! `futex(2)`; Drepper, *Futexes Are Tricky* (2011).
 #![allow(unsafe_code)]
@@ -8,6 +9,16 @@ use std::time::Duration;
 
 /// Blocks the thread while `word` is `expected`, for at most `limit`. May return early.
 pub(crate) fn wait(word: &AtomicU32, expected: u32, limit: Option<Duration>) {
+    wait_by(libc::FUTEX_PRIVATE_FLAG, word, expected, limit);
+}
+
+/// As [`wait`], on a word in memory that other processes have mapped, too.
+#[cfg(feature = "process")]
+pub(crate) fn wait_shared(word: &AtomicU32, expected: u32, limit: Option<Duration>) {
+    wait_by(0, word, expected, limit);
+}
+
+fn wait_by(flag: i32, word: &AtomicU32, expected: u32, limit: Option<Duration>) {
     let timespec = limit.map(|limit| libc::timespec {
         tv_sec: limit.as_secs().try_into().unwrap_or(libc::time_t::MAX),
         tv_nsec: limit.subsec_nanos().into(),
@@ -20,7 +31,7 @@ pub(crate) fn wait(word: &AtomicU32, expected: u32, limit: Option<Duration>) {
         libc::syscall(
             libc::SYS_futex,
             std::ptr::from_ref(word),
-            libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG,
+            libc::FUTEX_WAIT | flag,
             expected,
             timeout,
         );
@@ -32,14 +43,19 @@ pub(crate) fn wait(word: &AtomicU32, expected: u32, limit: Option<Duration>) {
 /// `word` is only a name here: it is never read, so it need not point to live
 /// memory, and a wake of a word that nobody waits on does nothing.
 pub(crate) fn wake(word: *const u32, count: i32) {
-    // SAFETY: FUTEX_WAKE_PRIVATE takes three arguments and dereferences none of
-    // them; the address only selects a queue of this process.
+    wake_by(libc::FUTEX_PRIVATE_FLAG, word, count);
+}
+
+/// Wakes all waiters, of any process, on a word in shared memory.
+#[cfg(feature = "process")]
+pub(crate) fn wake_shared(word: &AtomicU32) {
+    wake_by(0, word.as_ptr(), i32::MAX);
+}
+
+fn wake_by(flag: i32, word: *const u32, count: i32) {
+    // SAFETY: FUTEX_WAKE takes three arguments and dereferences none of them; the address
+    // only selects a queue. (A shared one must be mapped, which a reference is.)
     unsafe {
-        libc::syscall(
-            libc::SYS_futex,
-            word,
-            libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG,
-            count,
-        );
+        libc::syscall(libc::SYS_futex, word, libc::FUTEX_WAKE | flag, count);
     }
 }

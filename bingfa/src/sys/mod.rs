@@ -21,9 +21,13 @@ pub(crate) mod launch;
 #[cfg(not(loom))]
 pub(crate) mod mem;
 #[cfg(all(feature = "process", not(loom)))]
+pub(crate) mod memfd;
+#[cfg(all(feature = "process", not(loom)))]
 pub(crate) mod pass;
 #[cfg(all(feature = "process", not(loom)))]
 pub(crate) mod pidfd;
+#[cfg(all(feature = "process", not(loom)))]
+pub(crate) mod robust;
 #[cfg(all(feature = "process", not(loom)))]
 pub(crate) mod sealed;
 #[cfg(not(loom))]

@@ -22,6 +22,20 @@ pub(crate) fn open(pid: i32) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
 }
 
+/// When the process `pid` started, in ticks since the system did (`proc(5)`); `None` if there
+/// is none, or the kernel does not tell.
+pub(crate) fn start_time(pid: i32) -> Option<u64> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name in parentheses may hold anything; the 22nd field is the 20th behind it.
+    let rest = text.rsplit(')').next()?;
+    rest.split_whitespace().nth(19)?.parse().ok()
+}
+
+/// Whether [`open`] has failed because there is no such process.
+pub(crate) fn is_no_such_process(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::ESRCH)
+}
+
 /// Sends a signal; a process that has ended already is no error.
 pub(crate) fn send_signal(process: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
     // SAFETY: a null `siginfo` asks for that of `kill(2)`.

@@ -239,7 +239,17 @@ pub(crate) fn poll(fd: RawFd, events: i16) -> Entry {
 
 /// Waits while the private futex `word` is `value`.
 pub(crate) fn futex_wait(word: *const u32, value: u32) -> Entry {
-    let flags = FUTEX2_SIZE_U32 | FUTEX2_PRIVATE;
+    futex_wait_by(FUTEX2_PRIVATE, word, value)
+}
+
+/// Waits while `word`, which other processes may have mapped, too, is `value`.
+#[cfg(feature = "process")]
+pub(crate) fn futex_wait_shared(word: *const u32, value: u32) -> Entry {
+    futex_wait_by(0, word, value)
+}
+
+fn futex_wait_by(flag: u32, word: *const u32, value: u32) -> Entry {
+    let flags = FUTEX2_SIZE_U32 | flag;
     opcode::FutexWait::new(word, value.into(), FUTEX_MATCH_ANY, flags).build()
 }
 

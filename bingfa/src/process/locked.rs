@@ -1,0 +1,176 @@
+//! A lock and what it protects, as one shared object.
+//!
+//! # Invariants
+//! 1. The payload is a [`Lock`], and behind it, aligned to 64, the data: values of a `Pod`
+//!    type, which every pattern of bytes is.
+//! 2. The data is reached only through a [`MutexGuard`], which exists only while its maker
+//!    owns the lock. A process that ends with it leaves bytes, which are values.
+#![allow(unsafe_code)]
+
+use std::io;
+use std::marker::PhantomData;
+use std::ops::{Deref, DerefMut};
+use std::ptr::NonNull;
+use std::time::Instant;
+
+use super::poison::{LockResult, TryLockError, TryLockResult, wrap};
+use super::shared::Shared;
+use super::{Pod, waiting};
+use crate::park::{cancel, carrier};
+use crate::shm::lock::{Lock, Owner, Poison};
+use crate::shm::object::Kind;
+
+/// Where the data begins.
+const DATA: u64 = 64;
+
+const _: () = assert!(size_of::<Lock>() <= DATA as usize);
+
+/// What a wait for a lock is called in snapshots.
+const WHAT: &&str = &"process lock";
+
+/// Makes the object that `T` is, with `data`.
+///
+/// # Errors
+/// If there is no memory.
+pub(super) fn create<T: 'static, E: Pod>(data: &[E]) -> io::Result<Shared> {
+    const { assert!(align_of::<E>() <= DATA as usize, "an alignment above 64") };
+    let len = DATA + size_of_val(data) as u64;
+    Shared::create::<T>(Kind::Locked, len, |payload| {
+        // SAFETY: the payload has room for it, and is nobody else's yet. Zeroes are a lock.
+        unsafe {
+            let at = payload.add(DATA as usize).cast::<E>();
+            at.copy_from_nonoverlapping(NonNull::from(data).cast(), data.len());
+        }
+        Ok(())
+    })
+}
+
+fn lock_of(shared: &Shared) -> &Lock {
+    // SAFETY: invariant 1; the object lives as long as its handle.
+    unsafe { shared.payload().cast::<Lock>().as_ref() }
+}
+
+/// The data of an object made by [`create`].
+pub(super) fn data<E: Pod>(shared: &Shared) -> NonNull<[E]> {
+    let bytes = (shared.len() - DATA) as usize;
+    let count = bytes.checked_div(size_of::<E>()).unwrap_or(0);
+    // SAFETY: inside the payload (invariant 1).
+    let first = unsafe { shared.payload().add(DATA as usize) }.cast::<E>();
+    NonNull::slice_from_raw_parts(first, count)
+}
+
+/// The right to use data that processes share. Dropping it unlocks.
+///
+/// It stays with its carrier: it is not `Send`.
+#[must_use = "if unused the lock is unlocked at once"]
+#[clippy::has_significant_drop]
+pub struct MutexGuard<'a, T: ?Sized> {
+    shared: &'a Shared,
+    data: NonNull<T>,
+    /// As in std: only a panic that begins while it lives poisons.
+    unwinding: bool,
+    not_send: PhantomData<*const ()>,
+}
+
+// SAFETY: shared access gives `&T` and nothing else.
+unsafe impl<T: ?Sized + Sync> Sync for MutexGuard<'_, T> {}
+
+impl<'a, T: ?Sized> MutexGuard<'a, T> {
+    /// The caller owns the lock, and `data` is the object's.
+    fn new(shared: &'a Shared, data: NonNull<T>) -> Self {
+        Self {
+            shared,
+            data,
+            unwinding: cancel::is_unwinding(),
+            not_send: PhantomData,
+        }
+    }
+}
+
+impl<T: ?Sized> Drop for MutexGuard<'_, T> {
+    fn drop(&mut self) {
+        let lock = lock_of(self.shared);
+        if !self.unwinding && cancel::is_panicking() {
+            lock.poison(std::process::id() as i32);
+        }
+        lock.unlock(self.shared.family().arena());
+    }
+}
+
+impl<T: ?Sized> Deref for MutexGuard<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        // SAFETY: ours while the guard lives (invariant 2).
+        unsafe { self.data.as_ref() }
+    }
+}
+
+impl<T: ?Sized> DerefMut for MutexGuard<'_, T> {
+    fn deref_mut(&mut self) -> &mut T {
+        // SAFETY: ours while the guard lives (invariant 2).
+        unsafe { self.data.as_mut() }
+    }
+}
+
+impl<T: ?Sized + std::fmt::Debug> std::fmt::Debug for MutexGuard<'_, T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        (**self).fmt(f)
+    }
+}
+
+fn me(shared: &Shared) -> Owner {
+    let family = shared.family();
+    assert!(
+        !family.arena().forked(),
+        "bingfa: this process is a fork() of the one that has this lock, and cannot use it"
+    );
+    Owner::new(family.me(), carrier::id())
+}
+
+/// Waits for the lock. `data` is that of the object.
+#[track_caller]
+pub(super) fn lock<T: ?Sized>(shared: &Shared, data: NonNull<T>) -> LockResult<MutexGuard<'_, T>> {
+    acquire(shared, None);
+    wrap(lock_of(shared).poisoned(), MutexGuard::new(shared, data))
+}
+
+/// Waits for the lock until `deadline`; `None`: not at all. `data` is that of the object.
+#[track_caller]
+pub(super) fn try_lock<T: ?Sized>(
+    shared: &Shared,
+    data: NonNull<T>,
+    deadline: Option<Instant>,
+) -> TryLockResult<MutexGuard<'_, T>> {
+    let had = match deadline {
+        None => lock_of(shared).try_lock(me(shared)),
+        Some(_) => acquire(shared, deadline),
+    };
+    if !had {
+        return Err(TryLockError::WouldBlock);
+    }
+    Ok(wrap(
+        lock_of(shared).poisoned(),
+        MutexGuard::new(shared, data),
+    )?)
+}
+
+#[track_caller]
+fn acquire(shared: &Shared, deadline: Option<Instant>) -> bool {
+    let (lock, me) = (lock_of(shared), me(shared));
+    let attempt = || lock.try_lock(me).then_some(());
+    attempt().is_some()
+        || waiting::wait_for(shared.family(), &lock.word, WHAT, deadline, attempt).is_some()
+}
+
+pub(super) fn poisoned(shared: &Shared) -> Option<Poison> {
+    lock_of(shared).poisoned()
+}
+
+pub(super) fn clear_poison(shared: &Shared) {
+    lock_of(shared).clear_poison();
+}
+
+pub(super) fn is_locked(shared: &Shared) -> bool {
+    lock_of(shared).is_locked()
+}

@@ -1,0 +1,98 @@
+//! A handle of a shared object that can be sent to other processes.
+#![allow(unsafe_code)]
+
+use std::any::TypeId;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io;
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+use serde::{de, ser};
+
+use super::{carry, family};
+use crate::shm::family::Family;
+use crate::shm::object::{Handle, Kind, Token};
+
+/// The part that every handle has; cloned cheaply.
+#[derive(Clone, Debug)]
+pub(super) struct Shared(Arc<Handle>);
+
+/// What an object is used as, so that a message cannot make it another type: the same in
+/// all processes of one program.
+fn layout<T: 'static>() -> u64 {
+    let mut hasher = DefaultHasher::new();
+    TypeId::of::<T>().hash(&mut hasher);
+    hasher.finish()
+}
+
+impl Shared {
+    /// Makes an object of the type `T`, with a payload of `len` bytes; all of them are zero
+    /// when `init` gets them.
+    ///
+    /// # Errors
+    /// If there is no memory.
+    pub(super) fn create<T: 'static>(
+        kind: Kind,
+        len: u64,
+        init: impl FnOnce(NonNull<u8>) -> io::Result<()>,
+    ) -> io::Result<Shared> {
+        let family = family::family()?;
+        let zeroed = |payload: NonNull<u8>| {
+            // SAFETY: the payload has this length and is nobody else's yet.
+            unsafe { payload.write_bytes(0, len as usize) };
+            init(payload)
+        };
+        let handle = Handle::create(family, kind, layout::<T>(), len, zeroed).map_err(|error| {
+            let what = std::any::type_name::<T>();
+            io::Error::new(
+                error.kind(),
+                format!("bingfa: no memory for a shared `{what}` of {len} bytes: {error}"),
+            )
+        })?;
+        Ok(Shared(Arc::new(handle)))
+    }
+
+    pub(super) fn family(&self) -> &'static Family {
+        self.0.family()
+    }
+
+    pub(super) fn payload(&self) -> NonNull<u8> {
+        self.0.payload()
+    }
+
+    /// The length of the payload.
+    pub(super) fn len(&self) -> u64 {
+        self.0.len()
+    }
+
+    /// What a handle of type `T` is in the message that is being encoded.
+    pub(super) fn export<T, E: ser::Error>(&self) -> Result<Token, E> {
+        carry::export::<T, E>(&self.0)
+    }
+
+    /// The object that a message brings, for a handle of type `T`.
+    pub(super) fn import<T: 'static, E: de::Error>(kind: Kind, token: Token) -> Result<Self, E> {
+        let make = || Handle::import(family::family()?, token, kind, layout::<T>());
+        carry::import::<T, E>(make).map(|handle| Shared(Arc::new(handle)))
+    }
+}
+
+/// A type that is a [`Shared`] and nothing else can be sent.
+macro_rules! can_be_sent {
+    ($($type:ident: $kind:expr),*) => {$(
+        impl<T: $crate::process::Pod> serde::Serialize for $type<T> {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                self.shared().export::<Self, S::Error>()?.serialize(serializer)
+            }
+        }
+
+        impl<'de, T: $crate::process::Pod> serde::Deserialize<'de> for $type<T> {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let token = serde::Deserialize::deserialize(deserializer)?;
+                $crate::process::shared::Shared::import::<Self, D::Error>($kind, token)
+                    .map(Self::over)
+            }
+        }
+    )*};
+}
+pub(super) use can_be_sent;

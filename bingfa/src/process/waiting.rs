@@ -1,0 +1,248 @@
+//! How a thread or coroutine waits for a word that processes share ([`Word`]).
+//!
+//! A thread waits by futex. A coroutine leaves that to its worker's ring, so that its
+//! neighbours run; where the driver cannot wait for a futex (epoll, kernels before 6.7), it
+//! parks, and a thread that waits for the process's doorbell looks whose word has changed.
+#![allow(unsafe_code)] // calls an unsafe method of park's; no block of its own needs invariants
+
+use std::panic::Location;
+use std::ptr::{self, NonNull};
+use std::sync::{Mutex, MutexGuard, Once, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::park::cancel::{self, sooner};
+use crate::park::frame::Frame;
+use crate::park::wait::{Outcome, Unparker, wait, yield_if_slice_over};
+use crate::park::{local, more_than_one_cpu, thread};
+use crate::reactor::{self, Op, OpKind};
+use crate::registry::State;
+use crate::sched::op::{self as sched_op, OpEnd};
+use crate::sched::worker::{self, Worker};
+use crate::shm::family::Family;
+use crate::shm::word::{self, Word};
+use crate::sys::{errno, futex, launch};
+
+/// How often a thread looks again before it sleeps: a microsecond or two.
+const SPINS: u32 = 60;
+
+/// Waits until `attempt` gives something; `None` if `deadline` came first.
+///
+/// Whoever makes an attempt succeed calls the word's `wake` afterwards. A cancel or an
+/// expired timeout unwinds, from outside of `attempt`.
+#[track_caller]
+pub(super) fn wait_for<R>(
+    family: &Family,
+    word: &Word,
+    what: &'static &'static str,
+    deadline: Option<Instant>,
+    mut attempt: impl FnMut() -> Option<R>,
+) -> Option<R> {
+    yield_if_slice_over();
+    if let Some(done) = attempt() {
+        return Some(done);
+    }
+    let here = Carrier::current(family);
+    if matches!(here, Carrier::Thread) && more_than_one_cpu() {
+        for _ in 0..SPINS {
+            std::hint::spin_loop();
+            if let Some(done) = attempt() {
+                return Some(done);
+            }
+        }
+    }
+    let at = Location::caller();
+    loop {
+        let seen = word.prepare(here.flag(family));
+        if let Some(done) = attempt() {
+            return Some(done);
+        }
+        let in_time = match here {
+            Carrier::Thread => on_thread(word, seen, what, deadline, at),
+            Carrier::Ring(worker, frame) => {
+                in_ring(worker, frame, family, word, seen, what, deadline, at)
+            }
+            Carrier::Parked => by_doorbell(family, word, seen, what, deadline),
+        };
+        if !in_time {
+            return attempt();
+        }
+    }
+}
+
+/// Who waits, and how.
+#[derive(Clone, Copy)]
+enum Carrier<'a> {
+    Thread,
+    Ring(&'a Worker, &'a Frame),
+    Parked,
+}
+
+impl Carrier<'_> {
+    fn current(family: &Family) -> Self {
+        let Some(frame) = local::frame() else {
+            return Carrier::Thread;
+        };
+        let worker = worker::current().expect("a coroutine runs on a worker");
+        if worker.waits_for_futexes() {
+            return Carrier::Ring(worker, frame);
+        }
+        start_listener(family);
+        Carrier::Parked
+    }
+
+    fn flag(self, family: &Family) -> u32 {
+        match self {
+            Carrier::Thread | Carrier::Ring(..) => word::FUTEX,
+            Carrier::Parked => word::bell(family.me().slot()),
+        }
+    }
+}
+
+/// Blocks the thread. False: too late.
+fn on_thread(
+    word: &Word,
+    seen: u32,
+    what: &'static &'static str,
+    deadline: Option<Instant>,
+    at: &'static Location<'static>,
+) -> bool {
+    cancel::raise();
+    let record = thread::current();
+    record.live.waits(what, at);
+    // As for other waits of threads: those in destructors are not cut short.
+    let ambient = if std::thread::panicking() {
+        None
+    } else {
+        cancel::ambient_deadline()
+    };
+    let now = Instant::now();
+    let left = sooner(deadline, ambient).map(|at| at.saturating_duration_since(now));
+    if left != Some(Duration::ZERO) {
+        futex::wait_shared(word.event(), seen, left);
+    }
+    record.live.set(State::Running);
+    cancel::raise();
+    deadline.is_none_or(|at| Instant::now() < at)
+}
+
+/// Suspends the coroutine; its worker's ring waits. False: too late.
+#[expect(clippy::too_many_arguments, reason = "all that a wait is")]
+fn in_ring(
+    worker: &Worker,
+    frame: &Frame,
+    family: &Family,
+    word: &Word,
+    seen: u32,
+    what: &'static &'static str,
+    deadline: Option<Instant>,
+    at: &'static Location<'static>,
+) -> bool {
+    let kind = OpKind::Futex {
+        word: word.event().as_ptr(),
+        value: seen,
+    };
+    let mut op = Op::new(kind, reactor::NONE, None, ptr::null());
+    match sched_op::run(worker, frame, &mut op, deadline, what, at) {
+        OpEnd::TimedOut => false,
+        // The grace of a destructor is over. A lock must be had all the same.
+        OpEnd::Done(result) if result == -errno::ECANCELED => {
+            start_listener(family);
+            word.prepare(word::bell(family.me().slot()));
+            by_doorbell(family, word, seen, what, deadline)
+        }
+        // Woken, or the word has changed already.
+        OpEnd::Done(_) => true,
+    }
+}
+
+/// A coroutine that waits by the doorbell.
+#[derive(Debug)]
+struct Waiter {
+    /// Different for each.
+    id: u64,
+    word: NonNull<Word>,
+    seen: u32,
+    unparker: Unparker,
+}
+
+// SAFETY: the word lies in shared memory, and stays there while its waiter is in the list.
+unsafe impl Send for Waiter {}
+
+static WAITERS: Mutex<(u64, Vec<Waiter>)> = Mutex::new((0, Vec::new()));
+
+fn waiters() -> MutexGuard<'static, (u64, Vec<Waiter>)> {
+    WAITERS.lock().unwrap_or_else(PoisonError::into_inner) // each step leaves it whole
+}
+
+/// Takes a waiter off the list.
+struct Leave(u64);
+
+impl Drop for Leave {
+    fn drop(&mut self) {
+        waiters().1.retain(|waiter| waiter.id != self.0);
+    }
+}
+
+/// Parks the coroutine until the listener finds its word changed. False: too late.
+#[track_caller]
+fn by_doorbell(
+    family: &Family,
+    word: &Word,
+    seen: u32,
+    what: &'static &'static str,
+    deadline: Option<Instant>,
+) -> bool {
+    debug_assert!(!family.arena().forked());
+    let _leave = {
+        let (last, list) = &mut *waiters();
+        *last += 1;
+        list.push(Waiter {
+            id: *last,
+            word: NonNull::from(word),
+            seen,
+            unparker: Unparker::current(),
+        });
+        Leave(*last)
+    };
+    // A change from before we were in the list has not been told to us.
+    while !word.has_changed(seen) {
+        match wait(what, deadline) {
+            Outcome::Woken => {}
+            Outcome::TimedOut => return false,
+            Outcome::Interrupted => cancel::raise(),
+        }
+    }
+    true
+}
+
+/// Starts the thread that waits for this process's doorbell.
+fn start_listener(family: &Family) {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let family = crate::shm::family::joined()
+            .filter(|joined| joined.me() == family.me())
+            .expect("a process has one family");
+        std::thread::Builder::new()
+            .name("bingfa-doorbell".into())
+            .spawn(|| {
+                launch::block_signals();
+                listen(family)
+            })
+            .expect("bingfa: no thread to wait for shared memory");
+    });
+}
+
+fn listen(family: &Family) {
+    let bell = family.arena().doorbell(family.me());
+    loop {
+        // Read before the look: what comes later rings again.
+        let heard = bell.load(std::sync::atomic::Ordering::Acquire);
+        for waiter in &waiters().1 {
+            // SAFETY: its waiter is in the list, and borrows it.
+            if unsafe { waiter.word.as_ref() }.has_changed(waiter.seen) {
+                waiter.unparker.unpark();
+            }
+        }
+        futex::wait_shared(bell, heard, None);
+    }
+}

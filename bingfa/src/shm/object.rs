@@ -1,0 +1,671 @@
+//! Shared objects: what lies in the arena for several processes, until the last lets go.
+//!
+//! An object is a block: a [`Head`], and its payload, which is whatever its [`Kind`] says. The
+//! head has a list of holds, one for each process that has handles, with the numbers
+//! that die with that process:
+//! - `handles`: in that process;
+//! - `promised`: in a message for that process alone (a child's arguments, a child's result);
+//! - `sent`: in messages from that process for anybody. If it ends they become `orphans` of
+//!   the object, which keep it in memory, for whoever finds them, but count as nobody's hold.
+//!
+//! # Invariants
+//! 1. An entry of the table is 0 (never used), odd (free: twice the next free entry, plus 1) or
+//!    the offset of an object that exists.
+//! 2. A hold is in the list of its object as long as one of its numbers is not 0; the holds of
+//!    a peer go when it is buried. An object exists as long as it has holds or orphans. So a
+//!    [`Handle`] is valid: its process has a hold, and cannot be buried while it runs.
+#![allow(unsafe_code)]
+
+use std::io;
+use std::ptr::NonNull;
+use std::sync::atomic::{
+    AtomicU32, AtomicU64,
+    Ordering::{Acquire, Relaxed, Release},
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::arena::{Arena, ArenaGuard, OBJECTS};
+use super::family::Family;
+use super::lock::Lock;
+use super::peers::PeerId;
+
+/// How many objects there may be.
+pub(crate) const MOST: u64 = 1 << 20;
+
+/// What lies behind the head of an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[repr(u32)]
+pub(crate) enum Kind {
+    /// Bytes.
+    Memory = 1,
+    /// A [`Lock`], and what it protects.
+    Locked = 2,
+}
+
+/// A process that has ended.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Gone {
+    pub(crate) peer: PeerId,
+    pub(crate) pid: i32,
+    /// As `wait` gives it; `None` if that is not known here.
+    pub(crate) status: Option<i32>,
+}
+
+impl Kind {
+    /// A process that held the object has ended: its part in it is undone, and all are woken
+    /// who wait for it, as it may have been killed while it woke them.
+    fn bury(self, object: &Object<'_>, gone: &Gone) {
+        match self {
+            Kind::Memory => {}
+            Kind::Locked => {
+                // SAFETY: the payload of this kind begins with a lock.
+                let lock = unsafe { object.payload().cast::<Lock>().as_ref() };
+                lock.bury(object.arena, gone);
+            }
+        }
+    }
+}
+
+/// The table's own words, in the arena's header.
+#[repr(C)]
+pub(super) struct Table {
+    /// How many entries were ever used.
+    len: AtomicU64,
+    /// The first free one, plus 1.
+    free: AtomicU64,
+    /// The last serial number.
+    serial: AtomicU64,
+}
+
+/// What every object begins with.
+#[repr(C, align(64))]
+pub(crate) struct Head {
+    /// Never used twice; 0 once the object is gone.
+    serial: AtomicU64,
+    kind: Kind,
+    index: u32,
+    /// Of the payload, in bytes.
+    len: u64,
+    /// What the payload is: decided by those who make and use it.
+    layout: u64,
+    /// The first hold, or 0.
+    holds: AtomicU64,
+    orphans: AtomicU32,
+}
+
+const HEAD: u64 = size_of::<Head>() as u64;
+
+/// One process's part in an object.
+#[repr(C)]
+#[derive(Debug)]
+pub(crate) struct Hold {
+    next: AtomicU64,
+    peer: AtomicU64,
+    handles: AtomicU32,
+    promised: AtomicU32,
+    sent: AtomicU32,
+}
+
+const HOLD: u64 = size_of::<Hold>() as u64;
+
+impl Hold {
+    fn is_empty(&self) -> bool {
+        // Under the arena's lock, as are all changes.
+        self.handles.load(Relaxed) == 0
+            && self.promised.load(Relaxed) == 0
+            && self.sent.load(Relaxed) == 0
+    }
+}
+
+/// An object while the arena's lock is held, or a handle.
+#[derive(Clone, Copy)]
+struct Object<'a> {
+    arena: &'a Arena,
+    at: u64,
+    head: &'a Head,
+}
+
+impl Object<'_> {
+    fn payload(&self) -> NonNull<u8> {
+        self.arena.at(self.at + HEAD)
+    }
+}
+
+/// An object in a message.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct Token {
+    family: u64,
+    index: u32,
+    serial: u64,
+    /// Whose number it counts in: `promised` if it is the receiver, else `sent`.
+    owner: PeerId,
+}
+
+/// Whom a message is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Destination {
+    /// This process and no other.
+    Peer(PeerId),
+    /// Whoever gets it.
+    Anyone,
+}
+
+/// The right of this process to an object. Counted once, however often it is shared here.
+#[derive(Debug)]
+pub(crate) struct Handle {
+    family: &'static Family,
+    at: u64,
+    head: NonNull<Head>,
+    payload: NonNull<u8>,
+    hold: NonNull<Hold>,
+}
+
+// SAFETY: what it points to is shared memory, made for that (invariant 2 of the arena).
+unsafe impl Send for Handle {}
+// SAFETY: as above.
+unsafe impl Sync for Handle {}
+
+fn gone() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::NotFound,
+        "bingfa: the shared object does not exist any more: the message that named it was \
+         decoded before, or was meant for another process",
+    )
+}
+
+impl Handle {
+    /// Makes an object, and the first handle. `init` gets the payload, which may hold anything,
+    /// and must not use the arena.
+    ///
+    /// # Errors
+    /// If there is no memory, or `init` fails.
+    pub(crate) fn create(
+        family: &'static Family,
+        kind: Kind,
+        layout: u64,
+        len: u64,
+        init: impl FnOnce(NonNull<u8>) -> io::Result<()>,
+    ) -> io::Result<Handle> {
+        let total = len.checked_add(HEAD).ok_or(io::ErrorKind::OutOfMemory)?;
+        let arena = family.arena().lock();
+        let at = arena.allocate(total)?;
+        let (place, payload) = (arena.at::<Head>(at), arena.at::<u8>(at + HEAD));
+        let made = init(payload)
+            .and_then(|()| arena.new_hold(family.me()))
+            .and_then(|hold| Ok((hold, arena.new_entry()?)));
+        let (hold, index) = match made {
+            Ok(made) => made,
+            Err(error) => {
+                arena.free(at, total);
+                return Err(error);
+            }
+        };
+        let serial = arena.object_table().serial.load(Relaxed) + 1;
+        arena.object_table().serial.store(serial, Relaxed);
+        let head = Head {
+            serial: AtomicU64::new(serial),
+            kind,
+            index,
+            len,
+            layout,
+            holds: AtomicU64::new(hold),
+            orphans: AtomicU32::new(0),
+        };
+        // SAFETY: allocated above, with room for it, and nobody else's.
+        unsafe { place.write(head) };
+        let hold = arena.at::<Hold>(hold);
+        // SAFETY: made above.
+        unsafe { hold.as_ref() }.handles.store(1, Relaxed);
+        arena.entry(index.into()).store(at, Release); // from here on it exists
+        Ok(Handle {
+            family,
+            at,
+            head: place,
+            payload,
+            hold,
+        })
+    }
+
+    fn object(&self) -> Object<'_> {
+        Object {
+            arena: self.family.arena(),
+            at: self.at,
+            // SAFETY: it exists (invariant 2).
+            head: unsafe { self.head.as_ref() },
+        }
+    }
+
+    pub(crate) fn family(&self) -> &'static Family {
+        self.family
+    }
+
+    pub(crate) fn payload(&self) -> NonNull<u8> {
+        self.payload
+    }
+
+    /// The length of the payload.
+    pub(crate) fn len(&self) -> u64 {
+        self.object().head.len
+    }
+
+    /// Its name in a message to `to`.
+    ///
+    /// # Errors
+    /// If the receiver has ended, or there is no memory.
+    pub(crate) fn export(&self, to: Destination) -> io::Result<Token> {
+        let arena = self.family.arena().lock();
+        let (owner, number) = match to {
+            Destination::Peer(peer) => {
+                let hold = arena.hold_of(&self.object(), peer)?;
+                (peer, &hold.promised)
+            }
+            // SAFETY: ours, as long as we have handles (invariant 2).
+            Destination::Anyone => (self.family.me(), unsafe { &self.hold.as_ref().sent }),
+        };
+        number.store(number.load(Relaxed) + 1, Relaxed);
+        Ok(Token {
+            family: self.family.arena().id(),
+            index: self.object().head.index,
+            serial: self.object().head.serial.load(Relaxed),
+            owner,
+        })
+    }
+
+    /// The handle that a message brings.
+    ///
+    /// # Errors
+    /// If it is of another family, or is gone, or is not what is expected.
+    pub(crate) fn import(
+        family: &'static Family,
+        token: Token,
+        kind: Kind,
+        layout: u64,
+    ) -> io::Result<Handle> {
+        if token.family != family.arena().id() {
+            return Err(io::Error::other(
+                "bingfa: the shared object belongs to processes that have no common ancestor \
+                 with this one",
+            ));
+        }
+        let arena = family.arena().lock();
+        let object = arena.find(token.index, token.serial)?.ok_or_else(gone)?;
+        let is_right = object.head.kind == kind && object.head.layout == layout;
+        let own = arena.hold_of(&object, family.me())?;
+        // First ours, so that it does not go away in between.
+        own.handles.store(own.handles.load(Relaxed) + 1, Relaxed);
+        let claimed = arena.claim(&object, token.owner, family.me());
+        arena.settle(object, token.owner);
+        let handle = Handle {
+            family,
+            at: object.at,
+            head: NonNull::from(object.head),
+            payload: object.payload(),
+            hold: NonNull::from(own),
+        };
+        drop(arena);
+        if !claimed {
+            return Err(gone());
+        }
+        if !is_right {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "bingfa: the shared object is of another type",
+            ));
+        }
+        Ok(handle)
+    }
+
+    /// Takes back what `export` gave out: the message has not gone.
+    pub(crate) fn recall(family: &'static Family, token: Token) {
+        let arena = family.arena().lock();
+        if let Ok(Some(object)) = arena.find(token.index, token.serial) {
+            let promised = token.owner != family.me();
+            if let Some(hold) = arena.holder(&object, token.owner) {
+                let number = if promised { &hold.promised } else { &hold.sent };
+                number.store(number.load(Relaxed).saturating_sub(1), Relaxed);
+                arena.settle(object, token.owner);
+            }
+        }
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        if self.family.arena().forked() {
+            return; // its copy in the other process counts
+        }
+        let arena = self.family.arena().lock();
+        // SAFETY: ours (invariant 2).
+        let handles = unsafe { &self.hold.as_ref().handles };
+        handles.store(handles.load(Relaxed) - 1, Relaxed);
+        let object = Object {
+            arena: self.family.arena(),
+            at: self.at,
+            // SAFETY: it exists until `settle`.
+            head: unsafe { self.head.as_ref() },
+        };
+        arena.settle(object, self.family.me());
+    }
+}
+
+impl Arena {
+    /// The entry of the table with this number, which was counted.
+    fn entry(&self, index: u64) -> &AtomicU64 {
+        // SAFETY: in the table, and committed before it was counted.
+        unsafe { self.at::<AtomicU64>(OBJECTS + index * 8).as_ref() }
+    }
+}
+
+impl ArenaGuard<'_> {
+    /// An entry that nobody uses.
+    fn new_entry(&self) -> io::Result<u32> {
+        let table = self.object_table();
+        let free = table.free.load(Relaxed);
+        if free != 0 {
+            table
+                .free
+                .store(self.entry(free - 1).load(Relaxed) >> 1, Relaxed);
+            return Ok((free - 1) as u32);
+        }
+        let index = table.len.load(Relaxed);
+        if index == MOST {
+            return Err(io::Error::other(format!(
+                "bingfa: more than {MOST} shared objects"
+            )));
+        }
+        self.commit_entry(OBJECTS + index * 8)?;
+        table.len.store(index + 1, Release);
+        Ok(index as u32)
+    }
+
+    /// A hold that is in no list.
+    fn new_hold(&self, peer: PeerId) -> io::Result<u64> {
+        if !self.is_live(peer) {
+            return Err(io::Error::new(
+                io::ErrorKind::BrokenPipe,
+                "bingfa: the process that was to get the shared object has ended",
+            ));
+        }
+        let at = self.allocate(HOLD)?;
+        self.touch(peer);
+        // SAFETY: allocated, and nobody else's.
+        unsafe {
+            self.at::<Hold>(at).write(Hold {
+                next: AtomicU64::new(0),
+                peer: AtomicU64::new(peer.to_bits()),
+                handles: AtomicU32::new(0),
+                promised: AtomicU32::new(0),
+                sent: AtomicU32::new(0),
+            });
+        }
+        Ok(at)
+    }
+
+    fn object(&self, at: u64) -> io::Result<Object<'_>> {
+        let head = self.reach::<Head>(at)?;
+        Ok(Object {
+            arena: self,
+            at,
+            // SAFETY: the caller has the offset from the table (invariant 1).
+            head: unsafe { head.as_ref() },
+        })
+    }
+
+    fn find(&self, index: u32, serial: u64) -> io::Result<Option<Object<'_>>> {
+        if u64::from(index) >= self.object_table().len.load(Acquire) {
+            return Ok(None);
+        }
+        match self.entry(index.into()).load(Acquire) {
+            at if at == 0 || at % 2 == 1 => Ok(None),
+            at => {
+                let object = self.object(at)?;
+                Ok((object.head.serial.load(Relaxed) == serial).then_some(object))
+            }
+        }
+    }
+
+    /// The words that lead to the holds of the object, and these.
+    fn holds<'a>(&'a self, object: &Object<'a>) -> impl Iterator<Item = (&'a AtomicU64, &'a Hold)> {
+        let mut link = &object.head.holds;
+        std::iter::from_fn(move || {
+            let at = link.load(Relaxed);
+            if at == 0 {
+                return None;
+            }
+            // SAFETY: in the list of an object that exists. Its segment is mapped: `reach`
+            // has failed before if it cannot be.
+            let hold = unsafe { self.reach::<Hold>(at).ok()?.as_ref() };
+            let found = (link, hold);
+            link = &hold.next;
+            Some(found)
+        })
+    }
+
+    fn holder<'a>(&'a self, object: &Object<'a>, peer: PeerId) -> Option<&'a Hold> {
+        let mut holds = self.holds(object).map(|(_, hold)| hold);
+        holds.find(|hold| hold.peer.load(Relaxed) == peer.to_bits())
+    }
+
+    /// The hold of `peer`, put into the list if need be.
+    fn hold_of<'a>(&'a self, object: &Object<'a>, peer: PeerId) -> io::Result<&'a Hold> {
+        if let Some(hold) = self.holder(object, peer) {
+            return Ok(hold);
+        }
+        let at = self.new_hold(peer)?;
+        // SAFETY: just made.
+        let hold = unsafe { self.at::<Hold>(at).as_ref() };
+        hold.next.store(object.head.holds.load(Relaxed), Relaxed);
+        object.head.holds.store(at, Relaxed);
+        Ok(hold)
+    }
+
+    /// Takes one out of the number that a message counts in.
+    fn claim(&self, object: &Object<'_>, owner: PeerId, me: PeerId) -> bool {
+        let number = match self.holder(object, owner) {
+            Some(hold) if owner == me && hold.promised.load(Relaxed) > 0 => &hold.promised,
+            Some(hold) if hold.sent.load(Relaxed) > 0 => &hold.sent,
+            Some(_) => return false,
+            None => &object.head.orphans,
+        };
+        let before = number.load(Relaxed);
+        if before == 0 {
+            return false;
+        }
+        number.store(before - 1, Relaxed);
+        true
+    }
+
+    /// Takes the hold of `peer` out of the list if it is empty, and the object away if it was
+    /// the last.
+    fn settle(&self, object: Object<'_>, peer: PeerId) {
+        let mut holds = self.holds(&object);
+        let found = holds.find(|(_, hold)| hold.peer.load(Relaxed) == peer.to_bits());
+        if let Some((link, hold)) = found
+            && hold.is_empty()
+        {
+            self.unlink(link, hold);
+        }
+        self.end_if_last(object);
+    }
+
+    fn unlink(&self, link: &AtomicU64, hold: &Hold) {
+        let at = link.load(Relaxed);
+        link.store(hold.next.load(Relaxed), Relaxed);
+        self.free(at, HOLD);
+    }
+
+    fn end_if_last(&self, object: Object<'_>) {
+        let head = object.head;
+        if head.holds.load(Relaxed) != 0 || head.orphans.load(Relaxed) != 0 {
+            return;
+        }
+        let (index, total) = (u64::from(head.index), head.len + HEAD);
+        head.serial.store(0, Relaxed);
+        let table = self.object_table();
+        self.entry(index)
+            .store(table.free.load(Relaxed) << 1 | 1, Release);
+        table.free.store(index + 1, Relaxed);
+        self.free(object.at, total);
+    }
+
+    /// A process has ended: all that it held is let go, and its slot is free.
+    ///
+    /// Does nothing if that was done before, so all who see the end may call it.
+    pub(crate) fn bury(&self, gone: &Gone) {
+        if !self.is_live(gone.peer) {
+            return;
+        }
+        let objects = if self.is_touched(gone.peer) {
+            self.object_table().len.load(Acquire)
+        } else {
+            0
+        };
+        for index in 0..objects {
+            let at = self.entry(index).load(Acquire);
+            if at == 0 || at % 2 == 1 {
+                continue;
+            }
+            let Ok(object) = self.object(at) else {
+                continue; // no address space: what nobody here can reach, others bury
+            };
+            let mut holds = self.holds(&object);
+            let found = holds.find(|(_, h)| h.peer.load(Relaxed) == gone.peer.to_bits());
+            let Some((link, hold)) = found else {
+                continue;
+            };
+            let orphans = &object.head.orphans;
+            orphans.store(orphans.load(Relaxed) + hold.sent.load(Relaxed), Relaxed);
+            hold.sent.store(0, Relaxed); // not twice, if we are killed here
+            object.head.kind.bury(&object, gone);
+            self.unlink(link, hold);
+            self.end_if_last(object);
+        }
+        self.release(gone.peer);
+        // Children that it was about to make and that have not said that they exist: they
+        // find that they are dead, if they ever do.
+        for peer in self.orphans() {
+            if self.whereabouts(peer).is_none() {
+                let (pid, status) = (0, None);
+                self.bury(&Gone { peer, pid, status });
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How many objects exist.
+    fn objects(family: &Family) -> usize {
+        let arena = family.arena();
+        (0..arena.object_table().len.load(Acquire))
+            .filter(|index| {
+                let at = arena.entry(*index).load(Acquire);
+                at != 0 && at.is_multiple_of(2)
+            })
+            .count()
+    }
+
+    fn make(family: &'static Family) -> Handle {
+        Handle::create(family, Kind::Memory, 5, 100, |_| Ok(())).unwrap()
+    }
+
+    fn import(family: &'static Family, token: Token) -> io::Result<Handle> {
+        Handle::import(family, token, Kind::Memory, 5)
+    }
+
+    fn kill(by: &Family, whom: &Family) {
+        by.arena().lock().bury(&Gone {
+            peer: whom.me(),
+            pid: 1,
+            status: None,
+        });
+    }
+
+    #[test]
+    fn an_object_lives_as_long_as_somebody_has_it() {
+        let [parent, child] = Family::of_two().unwrap();
+        let made = make(parent);
+        let token = made.export(Destination::Peer(child.me())).unwrap();
+        drop(made);
+        assert_eq!(objects(child), 1); // in the message
+        let theirs = import(child, token).unwrap();
+        assert!(import(child, token).is_err()); // it is one handle only
+        let back = theirs.export(Destination::Anyone).unwrap();
+        drop(theirs);
+        let ours = import(parent, back).unwrap();
+        assert_eq!(ours.len(), 100);
+        drop(ours);
+        assert_eq!(objects(parent), 0);
+        assert!(import(parent, back).is_err());
+        // Its entry and its memory are used again, and its name is not.
+        let next = make(child);
+        assert!(import(parent, back).is_err());
+        drop(next);
+    }
+
+    #[test]
+    fn what_a_message_holds_dies_with_its_receiver_and_not_with_its_sender() {
+        let [parent, child] = Family::of_two().unwrap();
+        let made = make(child);
+        let for_parent = made.export(Destination::Peer(parent.me())).unwrap();
+        let for_anyone = made.export(Destination::Anyone).unwrap();
+        std::mem::forget(made);
+        kill(parent, child);
+        let first = import(parent, for_parent).unwrap();
+        drop(first);
+        assert_eq!(objects(parent), 1);
+        let second = import(parent, for_anyone).unwrap();
+        assert!(import(parent, for_anyone).is_err());
+        // The dead one gets nothing.
+        assert!(second.export(Destination::Peer(child.me())).is_err());
+        drop(second);
+        assert_eq!(objects(parent), 0);
+
+        let [parent, child] = Family::of_two().unwrap();
+        let made = make(parent);
+        let lost = made.export(Destination::Peer(child.me())).unwrap();
+        drop(made);
+        kill(parent, child);
+        assert_eq!(objects(parent), 0);
+        assert!(import(parent, lost).is_err());
+    }
+
+    #[test]
+    fn a_message_that_does_not_go_holds_nothing() {
+        let [parent, child] = Family::of_two().unwrap();
+        let made = make(parent);
+        for to in [Destination::Peer(child.me()), Destination::Anyone] {
+            let token = made.export(to).unwrap();
+            Handle::recall(parent, token);
+            assert!(import(child, token).is_err());
+        }
+        drop(made);
+        assert_eq!(objects(parent), 0);
+    }
+
+    #[test]
+    fn an_object_is_not_taken_for_another() {
+        let [parent, child] = Family::of_two().unwrap();
+        let made = make(parent);
+        let token = made.export(Destination::Anyone).unwrap();
+        let error = Handle::import(child, token, Kind::Locked, 5).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+        let token = made.export(Destination::Anyone).unwrap();
+        let error = Handle::import(child, token, Kind::Memory, 6).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+        let [stranger, _] = Family::of_two().unwrap();
+        let token = made.export(Destination::Anyone).unwrap();
+        let error = import(stranger, token).unwrap_err().to_string();
+        assert!(error.contains("no common ancestor"), "{error}");
+    }
+
+    #[test]
+    fn children_that_nobody_has_heard_of_are_buried_with_their_parent() {
+        let [parent, child] = Family::of_two().unwrap();
+        kill(child, parent);
+        assert!(!parent.arena().is_live(child.me()));
+    }
+}

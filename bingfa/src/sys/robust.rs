@@ -1,0 +1,90 @@
+//! A mutex between processes whose owner may be killed: a robust `pthread_mutex_t`.
+//!
+//! Its owner is a thread. The kernel goes through the list of robust mutexes of each thread
+//! that ends, so that the next one to lock hears of it at once.
+//!
+//! # Invariants
+//! 1. A [`RobustMutex`] lies in memory shared by all who use it, was initialised once, and is
+//!    neither moved nor destroyed while somebody may use it.
+//! 2. Whoever locks unlocks on the same thread, and a coroutine does not switch meanwhile.
+#![allow(unsafe_code)]
+
+use std::cell::UnsafeCell;
+use std::io;
+use std::mem::MaybeUninit;
+
+/// The mutex, as it lies in shared memory.
+#[repr(transparent)]
+#[derive(Debug)]
+pub(crate) struct RobustMutex(UnsafeCell<libc::pthread_mutex_t>);
+
+// SAFETY: made for use by many threads; every access is a call of the C library.
+unsafe impl Sync for RobustMutex {}
+
+impl RobustMutex {
+    /// Initialises the one at `at`.
+    ///
+    /// # Safety
+    /// `at` is writable, aligned, and nobody uses it yet.
+    pub(crate) unsafe fn init(at: *mut RobustMutex) -> io::Result<()> {
+        let mut attributes = MaybeUninit::<libc::pthread_mutexattr_t>::uninit();
+        let attributes = attributes.as_mut_ptr();
+        // SAFETY: initialised first, destroyed last; `at` is ours (caller).
+        unsafe {
+            check(libc::pthread_mutexattr_init(attributes))?;
+            let made = check(libc::pthread_mutexattr_setpshared(
+                attributes,
+                libc::PTHREAD_PROCESS_SHARED,
+            ))
+            .and_then(|()| {
+                check(libc::pthread_mutexattr_setrobust(
+                    attributes,
+                    libc::PTHREAD_MUTEX_ROBUST,
+                ))
+            })
+            .and_then(|()| check(libc::pthread_mutex_init(at.cast(), attributes)));
+            libc::pthread_mutexattr_destroy(attributes);
+            made
+        }
+    }
+
+    /// Blocks the thread until the mutex is its own. `repair` runs first if an owner has died
+    /// with it; if that one dies as well, the next repairs.
+    #[inline]
+    pub(crate) fn lock(&self, repair: impl FnOnce()) -> RobustGuard<'_> {
+        // SAFETY: initialised (invariant 1).
+        match unsafe { libc::pthread_mutex_lock(self.0.get()) } {
+            0 => {}
+            libc::EOWNERDEAD => {
+                repair();
+                // SAFETY: this thread holds it.
+                unsafe { libc::pthread_mutex_consistent(self.0.get()) };
+            }
+            error => panic!(
+                "bingfa: a lock in shared memory is broken: {}",
+                io::Error::from_raw_os_error(error)
+            ),
+        }
+        RobustGuard(self)
+    }
+}
+
+fn check(error: i32) -> io::Result<()> {
+    if error == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::from_raw_os_error(error))
+    }
+}
+
+/// The right to what the mutex protects.
+#[derive(Debug)]
+pub(crate) struct RobustGuard<'a>(&'a RobustMutex);
+
+impl Drop for RobustGuard<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        // SAFETY: this thread holds it (invariant 2).
+        unsafe { libc::pthread_mutex_unlock(self.0.0.get()) };
+    }
+}
