@@ -28,6 +28,7 @@ impl Carrier {
     ///
     /// # Errors
     /// If the operating system makes no more threads.
+    #[track_caller]
     pub fn spawn<T: Send + 'static>(
         self,
         name: String,

@@ -1,18 +1,18 @@
 //! Deadlocks among owners, seen when they arise.
 //!
 //! A circle of carriers, each of which waits for what the next one owns, closes at the moment
-//! when the last of them begins to wait. So whoever has queued for something that has an
-//! owner, and has said so in [`waits`], looks where the owners lead. As a rule the owner does
+//! when the last of them begins to wait. So whoever is listed in [`waits`] and has queued for
+//! something that has an owner looks where the owners lead. As a rule the owner does
 //! not wait, which is one look at its slot. Whoever holds such a lock unlocked does not come
 //! here at all.
 //!
 //! # Why none is missed
-//! What a waiting carrier owns stays its own while it waits. So in a deadlock the last to be
-//! listed finds all others listed and queued; the fence in [`Wait::enter`] makes somebody the
+//! What a waiting carrier owns stays its own while it waits. So in a deadlock the last to queue
+//! finds all others listed and queued; a fence between queueing and looking makes somebody the
 //! last. A wait at a condition variable turns into one for its mutex while its carrier
 //! sleeps. Whoever moves it looks first, with both buckets locked, whether the mutex's owner
 //! waits, and then wakes it instead, so that it comes here itself; and one that was moved
-//! before it was listed finds that out, under the bucket's lock, when it looks.
+//! before it could be found sees that, under the bucket's lock, when it looks.
 //!
 //! # Why none is made up
 //! The parts of a circle are seen one after the other. But if a second round finds the same
@@ -28,8 +28,9 @@ use std::pin::Pin;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 
-use super::atomic::{AtomicU64, Mutex};
-use super::waits::{self, Edge, Wait};
+use super::atomic::Mutex;
+use super::lot::Waiter;
+use super::waits::{self, Edge};
 use super::{carrier, wait};
 
 /// What is done about carriers that wait for each other's locks for ever.
@@ -103,31 +104,27 @@ pub(crate) fn owner_may_wait(word: u64) -> bool {
     carrier::owner(word).is_some_and(waits::may_wait)
 }
 
-/// The caller has queued, with this wait, for the lock of `word` (`None`: for what was not a
-/// lock when it began to wait). `Some`: this wait is the last of a deadlock and has to end,
-/// with this message; it is not listed any more.
+/// The caller has queued for what this owner has. `Some`: this wait is the last of a deadlock and
+/// has to end, with this message; it is not listed any more.
 #[inline]
-pub(super) fn look(wait: Pin<&Wait>, word: Option<&AtomicU64>) -> Option<String> {
-    let owner = match word {
-        Some(word) => carrier::owner(word.load(Relaxed)), // after the fence of `enter`
-        None => wait.held()?.owner,
-    }?;
-    if owner != wait.id() && !waits::may_wait(owner) {
-        return None;
+pub(super) fn look(waiter: Pin<&Waiter>, owner: u64) -> Option<String> {
+    if owner == waiter.id() || waits::may_wait(owner) {
+        examine(waiter)
+    } else {
+        None
     }
-    examine(wait)
 }
 
 #[cold]
-fn examine(wait: Pin<&Wait>) -> Option<String> {
-    waits::circle(wait.id())?;
+fn examine(waiter: Pin<&Waiter>) -> Option<String> {
+    waits::circle(waiter.id())?;
     if wait::is_interrupted() {
         return None; // it is about to leave
     }
     let _one_by_one = REPORTING.lock().unwrap_or_else(PoisonError::into_inner);
     let circle = loop {
-        let first = waits::circle(wait.id())?;
-        if waits::circle(wait.id())? == first {
+        let first = waits::circle(waiter.id())?;
+        if waits::circle(waiter.id())? == first {
             break first;
         }
     };
@@ -136,10 +133,10 @@ fn examine(wait: Pin<&Wait>) -> Option<String> {
     }
     let report = describe(&circle);
     if setting() == Deadlock::Panic && wait::may_panic() {
-        wait.leave();
+        waiter.leave_list();
         return Some(report);
     }
-    wait.set_reported();
+    waiter.set_reported();
     say(&report);
     None
 }

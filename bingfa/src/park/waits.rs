@@ -1,52 +1,56 @@
 //! Who waits in the lot, by the carrier's id: the way from a lock's owner to what that one
 //! waits for.
 //!
-//! A table of slots, chosen by the id. A slot is a list of [`Wait`]s, which lie on the waiting
-//! frames: of one as a rule, as ids are given in rows. The lowest bit of its head is a lock,
+//! A table of slots, chosen by the id. A slot is a list of [`Listing`]s, each a part of a
+//! [`Waiter`]: of one as a rule, as ids are given in rows. The lowest bit of its head is a lock,
 //! held for a few instructions; one who is alone on the list comes and goes by a single
-//! exchange without it.
+//! exchange without it. A waiter is listed from its first wait on until it goes; in between it
+//! may be woken and queue again many times.
 //!
 //! # Invariants
-//! 1. A listed wait, and the waiter it points to, stay where they are until `leave` has taken
-//!    it off the list; so what is found with the slot locked is alive.
+//! 1. A waiter stays where it is until `leave` has taken it off the list; so what is found
+//!    with the slot locked is alive. What is said of the wait does not change while it is listed.
 //! 2. `next` changes only with the slot locked. It is null from the beginning for who came
 //!    to an empty list, and once null it stays so: others come at the head.
 //! 3. A slot is locked before a bucket of the lot and never the other way round.
 //!
 //! # Memory ordering
 //! The `Release` of who comes or unlocks pairs with the `Acquire` of who locks, and of who
-//! leaves: those who looked at a wait are done with it. The fence in `enter` stands between
-//! coming and looking at others: of two who come at the same time at least one sees the other.
+//! leaves: those who looked at a waiter are done with it.
 
 #![allow(unsafe_code)]
 
 use std::cell::Cell;
-use std::marker::PhantomPinned;
 use std::panic::Location;
 use std::pin::Pin;
 use std::ptr::{NonNull, null_mut};
 
 use super::atomic::{
     AtomicBool, AtomicPtr,
-    Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst},
-    fence, spin_loop,
+    Ordering::{AcqRel, Acquire, Relaxed, Release},
+    spin_loop,
 };
 use super::lot::{Held, Waiter};
 
-/// One carrier's wait for something that has an owner, or will have.
+/// A waiter's place in the table.
 #[derive(Debug)]
-pub(crate) struct Wait {
+pub(super) struct Listing {
+    /// What it belongs to, if it is listed.
+    wait: Cell<Option<Wait>>,
+    reported: AtomicBool,
+    next: AtomicPtr<Listing>,
+}
+
+/// A wait for something that has an owner, or will have.
+#[derive(Clone, Copy, Debug)]
+struct Wait {
     id: u64,
     waiter: NonNull<Waiter>,
     what: &'static &'static str,
     at: &'static Location<'static>,
-    listed: Cell<bool>,
-    reported: AtomicBool,
-    next: AtomicPtr<Wait>,
-    _pin: PhantomPinned,
 }
 
-/// A [`Wait`] as it was found.
+/// A wait as it was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Edge {
     /// Who waits.
@@ -59,7 +63,7 @@ pub(crate) struct Edge {
     pub(crate) reported: bool,
 }
 
-struct Slot(AtomicPtr<Wait>);
+struct Slot(AtomicPtr<Listing>);
 
 #[cfg(not(loom))]
 mod table {
@@ -89,13 +93,13 @@ mod table {
     }
 }
 
-fn with_lock_bit(head: *mut Wait) -> *mut Wait {
+fn with_lock_bit(head: *mut Listing) -> *mut Listing {
     head.map_addr(|address| address | 1)
 }
 
 impl Slot {
     /// The first of the list.
-    fn lock(&self) -> *mut Wait {
+    fn lock(&self) -> *mut Listing {
         loop {
             let head = self.0.load(Relaxed);
             if head.addr() & 1 == 0
@@ -110,65 +114,72 @@ impl Slot {
         }
     }
 
-    fn unlock(&self, head: *mut Wait) {
+    fn unlock(&self, head: *mut Listing) {
         self.0.store(head, Release);
     }
 }
 
-impl Wait {
-    /// One that is not listed yet.
-    pub(crate) fn new(
-        id: u64,
-        waiter: Pin<&Waiter>,
-        what: &'static &'static str,
-        at: &'static Location<'static>,
-    ) -> Self {
+impl Listing {
+    /// One that is not listed.
+    pub(super) fn new() -> Self {
         Self {
-            id,
-            waiter: NonNull::from(waiter.get_ref()),
-            what,
-            at,
-            listed: Cell::new(false),
+            wait: Cell::new(None),
             reported: AtomicBool::new(false),
             next: AtomicPtr::new(null_mut()),
-            _pin: PhantomPinned,
         }
     }
 
-    pub(crate) fn id(&self) -> u64 {
-        self.id
-    }
-
-    fn this(&self) -> *mut Wait {
+    fn this(&self) -> *mut Listing {
         std::ptr::from_ref(self).cast_mut()
     }
 
-    /// From now on others find it.
+    /// Says for what its waiter, the carrier `id`, is about to wait: others find it from now on,
+    /// if they did not before.
     ///
     /// # Safety
-    /// The waiter outlives it.
+    /// It is a part of the pinned waiter, which calls `leave` before it goes.
     #[inline]
-    pub(crate) unsafe fn enter(self: Pin<&Self>) {
-        let slot = table::slot(self.id);
-        self.listed.set(true);
+    pub(super) unsafe fn enter(
+        &self,
+        waiter: Pin<&Waiter>,
+        id: u64,
+        what: &'static &'static str,
+        at: &'static Location<'static>,
+    ) {
+        if self.wait.get().is_some() {
+            self.reported.store(false, Relaxed); // as in `set_reported`
+            return;
+        }
+        let waiter = NonNull::from(waiter.get_ref());
+        self.wait.set(Some(Wait {
+            id,
+            waiter,
+            what,
+            at,
+        }));
+        let slot = table::slot(id);
         let alone = slot
             .0
             .compare_exchange(null_mut(), self.this(), Release, Relaxed);
         if alone.is_err() {
-            let head = slot.lock();
-            self.next.store(head, Relaxed); // published by the next line
-            slot.unlock(self.this());
+            self.link(slot);
         }
-        fence(SeqCst);
+    }
+
+    #[cold]
+    fn link(&self, slot: &Slot) {
+        let head = slot.lock();
+        self.next.store(head, Relaxed); // published by the next line
+        slot.unlock(self.this());
     }
 
     /// Nobody finds it any more.
     #[inline]
-    pub(crate) fn leave(&self) {
-        if !self.listed.replace(false) {
+    pub(super) fn leave(&self) {
+        let Some(wait) = self.wait.get() else {
             return;
-        }
-        let slot = table::slot(self.id);
+        };
+        let slot = table::slot(wait.id);
         // Relaxed: null means null for ever (invariant 2).
         let alone = self.next.load(Relaxed).is_null()
             && slot
@@ -178,6 +189,8 @@ impl Wait {
         if !alone {
             self.unlink(slot);
         }
+        self.next.store(null_mut(), Relaxed); // ours again
+        self.wait.set(None);
     }
 
     #[cold]
@@ -199,32 +212,10 @@ impl Wait {
         slot.unlock(head);
     }
 
-    /// What it waits for, if it is queued.
-    pub(crate) fn held(&self) -> Option<Held> {
-        // SAFETY: the waiter outlives it (`enter`).
-        unsafe { self.waiter.as_ref() }.held()
-    }
-
-    /// A report names it.
-    pub(crate) fn set_reported(&self) {
-        self.reported.store(true, Relaxed); // ordered by the lock of the reports
-    }
-
-    fn edge(&self) -> Option<Edge> {
-        Some(Edge {
-            id: self.id,
-            held: self.held()?,
-            what: self.what,
-            at: self.at,
-            reported: self.reported.load(Relaxed), // as in `set_reported`
-        })
-    }
-}
-
-impl Drop for Wait {
-    #[inline]
-    fn drop(&mut self) {
-        self.leave();
+    /// A report names the current wait.
+    pub(super) fn set_reported(&self) {
+        // Relaxed: looked at with the lock of the reports held, and by who begins anew.
+        self.reported.store(true, Relaxed);
     }
 }
 
@@ -241,12 +232,19 @@ fn edge_of(id: u64) -> Option<Edge> {
     let mut next = head;
     let mut edge = None;
     // SAFETY: on the list of a locked slot (invariant 1).
-    while let Some(wait) = unsafe { next.as_ref() } {
-        if wait.id == id {
-            edge = wait.edge();
+    while let Some(listing) = unsafe { next.as_ref() } {
+        if let Some(wait) = listing.wait.get().filter(|wait| wait.id == id) {
+            // SAFETY: likewise.
+            edge = unsafe { wait.waiter.as_ref() }.held().map(|held| Edge {
+                id,
+                held,
+                what: wait.what,
+                at: wait.at,
+                reported: listing.reported.load(Relaxed),
+            });
             break;
         }
-        next = wait.next.load(Relaxed);
+        next = listing.next.load(Relaxed);
     }
     slot.unlock(head);
     edge

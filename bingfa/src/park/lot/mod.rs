@@ -38,11 +38,14 @@ use std::pin::{Pin, pin};
 use std::ptr::NonNull;
 use std::time::Instant;
 
-use super::atomic::AtomicU64;
+use super::atomic::{
+    AtomicU64,
+    Ordering::{Relaxed, SeqCst},
+    fence,
+};
 use super::carrier;
 use super::deadlock::{self, Deadlock};
 use super::wait::{self, Outcome, Queued};
-use super::waits::Wait;
 
 /// Where and how to queue.
 #[derive(Clone, Copy, Debug)]
@@ -162,12 +165,23 @@ pub(crate) fn park_as(
     left: impl FnOnce(bool),
 ) -> Parked {
     wait::about_to_wait();
+    let watched = may_last(&spot, deadline);
+    if watched {
+        // SAFETY: its own part; its drop calls `leave`.
+        unsafe {
+            waiter
+                .listing
+                .enter(waiter, waiter.id(), what, Location::caller())
+        };
+    }
     if !waiter.enqueue(spot, Queued::current(), valid) {
         return Parked::Invalid;
     }
+    if watched {
+        fence_after_exchange();
+    }
     before_sleep();
-    let listed = pin!(Wait::new(carrier::id(), waiter, what, Location::caller()));
-    if let Some(report) = watch(listed.as_ref(), spot.owner, deadline) {
+    if watched && let Some(report) = look(waiter, spot.owner) {
         return match waiter.withdraw(left) {
             Some(token) => Parked::Served(token),
             None => {
@@ -192,23 +206,39 @@ pub(crate) fn park_as(
     }
 }
 
-/// Has others find the wait, if it is for an owner and may last for ever, and looks for a
-/// deadlock. `Some`: it is the last of one, and has to end with this message.
+/// Whether a wait is for an owner and may last for ever, so that a deadlock is to be looked for.
 #[inline]
-fn watch(wait: Pin<&Wait>, owner: Owner, deadline: Option<Instant>) -> Option<String> {
-    let word = match owner {
-        Owner::None => return None,
-        Owner::Word(word) => Some(word),
-        Owner::Later => None,
+fn may_last(spot: &Spot, deadline: Option<Instant>) -> bool {
+    !matches!(spot.owner, Owner::None)
+        && deadline.is_none()
+        && deadlock::setting() != Deadlock::Off
+        && !wait::may_expire()
+}
+
+/// Stands between queueing and the look at others: of two who queue at the same time at least one
+/// finds the other. The bucket has just been unlocked by an exchange, which on x86 is a full
+/// barrier itself; `mfence` would cost more than all else that is done here.
+#[inline(always)]
+fn fence_after_exchange() {
+    if cfg!(all(target_arch = "x86_64", not(loom))) {
+        std::sync::atomic::compiler_fence(SeqCst);
+    } else {
+        fence(SeqCst);
+    }
+}
+
+/// `Some`: the wait is the last of a deadlock, and has to end with this message.
+#[inline]
+fn look(waiter: Pin<&Waiter>, owner: Owner) -> Option<String> {
+    let owner = match owner {
+        Owner::None => None,
+        // SAFETY: the caller waits for the lock, so it is borrowed and its word alive.
+        // Relaxed: after the fence.
+        Owner::Word(word) => carrier::owner(unsafe { word.as_ref() }.load(Relaxed)),
+        // It may have been moved before anybody could find it.
+        Owner::Later => waiter.held()?.owner,
     };
-    if deadline.is_some() || deadlock::setting() == Deadlock::Off || wait::may_expire() {
-        return None;
-    }
-    // SAFETY: its waiter is the caller's, who waits; so the lock is borrowed and its word alive.
-    unsafe {
-        wait.enter();
-        deadlock::look(wait, word.as_ref().map(|word| word.as_ref()))
-    }
+    deadlock::look(waiter, owner?)
 }
 
 /// What a waiter waits for.

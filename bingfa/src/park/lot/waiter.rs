@@ -18,6 +18,7 @@ use crate::park::atomic::{
 };
 use crate::park::carrier;
 use crate::park::wait::{Queued, Unparker};
+use crate::park::waits::Listing;
 
 /// `served` of one that is in no queue.
 const IDLE: usize = 0;
@@ -32,6 +33,7 @@ pub(crate) struct Waiter {
     served: AtomicUsize,
     id: u64,
     inner: UnsafeCell<Inner>,
+    pub(super) listing: Listing,
     _pin: PhantomPinned,
 }
 
@@ -109,6 +111,7 @@ impl Waiter {
                 owner: Owner::None,
                 who: None,
             }),
+            listing: Listing::new(),
             _pin: PhantomPinned,
         }
     }
@@ -134,9 +137,9 @@ impl Waiter {
         if !valid() {
             return false;
         }
-        // Both are ordered by the bucket's lock.
+        // Release: whoever finds it queued, without a lock, finds which bucket to lock.
         self.key.store(spot.key, Relaxed);
-        self.served.store(QUEUED, Relaxed);
+        self.served.store(QUEUED, Release);
         // SAFETY: pinned, and from now on in this queue alone (invariant 1).
         unsafe { queue.push(this, spot.again) };
         true
@@ -168,9 +171,18 @@ impl Waiter {
     }
 
     /// Who it is; [`carrier::ANONYMOUS`] for async tasks.
-    #[cfg(not(loom))]
-    pub(super) fn id(&self) -> u64 {
+    pub(crate) fn id(&self) -> u64 {
         self.id
+    }
+
+    /// Nobody finds it by its id any more.
+    pub(crate) fn leave_list(&self) {
+        self.listing.leave();
+    }
+
+    /// A report names its current wait.
+    pub(crate) fn set_reported(&self) {
+        self.listing.set_reported();
     }
 
     /// What it waits for; `None`: it is in no queue.
@@ -226,6 +238,7 @@ impl Waiter {
 
 impl Drop for Waiter {
     fn drop(&mut self) {
+        self.listing.leave();
         self.withdraw(|_| ());
     }
 }
