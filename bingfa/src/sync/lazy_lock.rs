@@ -9,6 +9,7 @@ use std::cell::UnsafeCell;
 use std::fmt;
 use std::ops::Deref;
 use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::time::{Duration, Instant};
 
 use super::once;
 use super::raw_once::RawOnce;
@@ -69,30 +70,98 @@ impl<T, F: FnOnce() -> T> LazyLock<T, F> {
     #[inline]
     #[track_caller]
     pub fn force(this: &Self) -> &T {
-        if !this.once.is_done() {
-            this.make();
-        }
-        // SAFETY: done, so nobody writes any more (invariant 1).
-        match unsafe { &*this.state.get() } {
-            State::Made(value) => value,
-            State::Not(_) | State::Gone => unreachable!("done without a value"),
-        }
+        this.force_until(None).expect("waited for")
     }
 
-    #[cold]
+    /// As [`force`](Self::force), but waits for somebody else who makes it for at most `limit`;
+    /// `None`: that was not done in time. The initialiser itself has no limit.
+    ///
+    /// # Panics
+    /// As for [`force`](Self::force).
+    ///
+    /// # Cancellation
+    /// See [`LazyLock`].
+    #[inline]
     #[track_caller]
-    fn make(&self) {
-        let made = once::run(&self.once, false, |_| {
-            // SAFETY: it is for us alone to touch (invariant 1); so also below.
-            let state = unsafe { std::mem::replace(&mut *self.state.get(), State::Gone) };
-            let State::Not(f) = state else {
-                panic!("{POISONED}"); // it ended neither well nor, as far as can be told, by a panic
-            };
-            let value = cancel::shield(f);
-            // SAFETY: as above.
-            unsafe { *self.state.get() = State::Made(value) };
-        });
+    pub fn force_timeout(this: &Self, limit: Duration) -> Option<&T> {
+        this.force_until(Instant::now().checked_add(limit))
+    }
+
+    /// As [`force_timeout`](Self::force_timeout), waiting until `deadline`.
+    ///
+    /// # Panics
+    /// As for [`force`](Self::force).
+    ///
+    /// # Cancellation
+    /// See [`LazyLock`].
+    #[inline]
+    #[track_caller]
+    pub fn force_deadline(this: &Self, deadline: Instant) -> Option<&T> {
+        this.force_until(Some(deadline))
+    }
+
+    #[inline]
+    #[track_caller]
+    fn force_until(&self, deadline: Option<Instant>) -> Option<&T> {
+        if let Some(value) = self.made() {
+            return Some(value);
+        }
+        let made = once::run(&self.once, false, deadline, |_| self.make())?;
         assert!(made, "{POISONED}");
+        self.made()
+    }
+
+    /// As [`force`](Self::force), for async tasks: waits for whoever makes the value. An
+    /// initialiser that is the task's to call holds its thread, as any call does.
+    ///
+    /// # Panics
+    /// If the initialiser panics or has panicked.
+    ///
+    /// # Cancellation
+    /// Dropping the future while it waits leaves; there is nothing to lose.
+    ///
+    /// # Examples
+    /// ```
+    /// # async fn doc() {
+    /// use bingfa::sync::LazyLock;
+    ///
+    /// static SQUARES: LazyLock<Vec<u32>> = LazyLock::new(|| (0..10).map(|i| i * i).collect());
+    /// assert_eq!(LazyLock::force_async(&SQUARES).await[9], 81);
+    /// # }
+    /// ```
+    pub async fn force_async(this: &Self) -> &T {
+        if !this.once.is_done() {
+            let made = once::run_async(&this.once, false, async |_| this.make()).await;
+            assert!(made, "{POISONED}");
+        }
+        this.made().expect("waited for")
+    }
+
+    /// Makes the value, on behalf of `once`.
+    #[cold]
+    fn make(&self) {
+        // SAFETY: it is for us alone to touch (invariant 1); so also below.
+        let state = unsafe { std::mem::replace(&mut *self.state.get(), State::Gone) };
+        let State::Not(f) = state else {
+            panic!("{POISONED}"); // it ended neither well nor, as far as can be told, by a panic
+        };
+        let value = cancel::shield(f);
+        // SAFETY: as above.
+        unsafe { *self.state.get() = State::Made(value) };
+    }
+}
+
+impl<T, F> LazyLock<T, F> {
+    #[inline]
+    fn made(&self) -> Option<&T> {
+        if !self.once.is_done() {
+            return None;
+        }
+        // SAFETY: done, so nobody writes any more (invariant 1).
+        match unsafe { &*self.state.get() } {
+            State::Made(value) => Some(value),
+            State::Not(_) | State::Gone => unreachable!("done without a value"),
+        }
     }
 }
 
@@ -115,11 +184,9 @@ impl<T: Default> Default for LazyLock<T> {
 impl<T: fmt::Debug, F> fmt::Debug for LazyLock<T, F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut out = f.debug_tuple("LazyLock");
-        let made = self.once.is_done();
-        // SAFETY: looked at only if it is done: nobody writes any more (invariant 1).
-        match made.then(|| unsafe { &*self.state.get() }) {
-            Some(State::Made(value)) => out.field(value),
-            _ => out.field(&format_args!("<uninit>")),
+        match self.made() {
+            Some(value) => out.field(value),
+            None => out.field(&format_args!("<uninit>")),
         };
         out.finish()
     }

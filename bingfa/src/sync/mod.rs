@@ -66,6 +66,8 @@ mod models;
 mod models_counts;
 #[cfg(all(test, loom))]
 mod models_deadlock;
+#[cfg(all(test, loom))]
+mod models_once;
 
 #[cfg(not(loom))]
 pub use self::{

@@ -14,7 +14,7 @@ use super::raw_semaphore::{AcquireFuture, Acquired, RawSemaphore};
 use crate::park::model::Carrier;
 
 /// The model's own carrier.
-fn myself() -> Carrier {
+pub(super) fn myself() -> Carrier {
     let me = Carrier::new(1);
     me.enter();
     me

@@ -5,7 +5,7 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::time::{Duration, Instant};
 
 use super::poison::Before;
-use super::raw_once::{End, Found, RawOnce};
+use super::raw_once::{End, Found, OnceFuture, RawOnce};
 use crate::park::{carrier, deadlock};
 
 /// Something that is done once: [`std::sync::Once`], which suspends only the calling carrier.
@@ -65,34 +65,66 @@ impl Drop for Attempt<'_> {
     }
 }
 
-/// Runs `f` if it is for the caller to do; true: it is done. False: poisoned, and not `force`.
+impl<'a> Attempt<'a> {
+    /// The caller was told to begin. `None`: the last attempt panicked, and not `force`.
+    fn begin(raw: &'a RawOnce, poisoned: bool, force: bool) -> Option<Self> {
+        let attempt = Attempt {
+            raw,
+            before: Before::now(),
+            poisoned,
+        };
+        (force || !poisoned).then_some(attempt) // else it ends here
+    }
+
+    fn succeed(self) {
+        let raw = self.raw;
+        std::mem::forget(self);
+        raw.end(End::Done);
+    }
+}
+
+/// Runs `f` if it is for the caller to do. `None`: it was not known by `deadline`; else whether
+/// it is done, or poisoned, and not `force`.
 #[cold]
 #[track_caller]
-pub(super) fn run(raw: &RawOnce, force: bool, f: impl FnOnce(bool)) -> bool {
+pub(super) fn run(
+    raw: &RawOnce,
+    force: bool,
+    deadline: Option<Instant>,
+    f: impl FnOnce(bool),
+) -> Option<bool> {
     loop {
-        match raw.begin(carrier::id()) {
-            Found::Done => return true,
+        match raw.begin(carrier::id(), deadline) {
+            Found::Done => return Some(true),
             Found::NotRun { poisoned } => {
-                let attempt = Attempt {
-                    raw,
-                    before: Before::now(),
-                    poisoned,
+                let Some(attempt) = Attempt::begin(raw, poisoned, force) else {
+                    return Some(false);
                 };
-                if poisoned && !force {
-                    return false;
-                }
                 f(poisoned);
-                std::mem::forget(attempt);
-                raw.end(End::Done);
-                return true;
+                attempt.succeed();
+                return Some(true);
             }
             Found::Recursion => panic!(
                 "bingfa: an initialiser came back to what it initialises, in the same thread or \
                  coroutine: it would wait for itself for ever"
             ),
-            Found::Poisoned | Found::TimedOut | Found::Interrupted => deadlock::raise(),
+            Found::TimedOut => return None,
+            Found::Poisoned | Found::Interrupted => deadlock::raise(),
         }
     }
+}
+
+/// The same for an async task, without a deadline: whether it is done.
+pub(super) async fn run_async(raw: &RawOnce, force: bool, f: impl AsyncFnOnce(bool)) -> bool {
+    let Found::NotRun { poisoned } = OnceFuture::begin(raw).await else {
+        return true;
+    };
+    let Some(attempt) = Attempt::begin(raw, poisoned, force) else {
+        return false;
+    };
+    f(poisoned).await;
+    attempt.succeed();
+    true
 }
 
 /// Waits until it is done. `None`: too late; `Some(false)`: it is poisoned, and not `force`.
@@ -106,6 +138,21 @@ pub(super) fn wait(raw: &RawOnce, force: bool, deadline: Option<Instant>) -> Opt
             _ => deadlock::raise(),
         }
     }
+}
+
+/// The same for an async task.
+pub(super) async fn wait_async(raw: &RawOnce, force: bool) -> bool {
+    OnceFuture::wait(raw, !force).await == Found::Done
+}
+
+/// Panics if an answer is that it is poisoned.
+#[track_caller]
+fn sound(done: Option<bool>) -> bool {
+    assert!(
+        done != Some(false),
+        "Once instance has previously been poisoned"
+    );
+    done.is_some()
 }
 
 impl Once {
@@ -128,12 +175,64 @@ impl Once {
     #[inline]
     #[track_caller]
     pub fn call_once<F: FnOnce()>(&self, f: F) {
-        if !self.raw.is_done() {
-            assert!(
-                run(&self.raw, false, |_| f()),
-                "Once instance has previously been poisoned"
-            );
-        }
+        self.call_until(None, f);
+    }
+
+    /// As [`call_once`](Self::call_once), but waits for somebody else's for at most `limit`; false:
+    /// that has not ended in time. `f` itself has no limit.
+    ///
+    /// # Panics
+    /// As [`call_once`](Self::call_once).
+    ///
+    /// # Cancellation
+    /// See [`Once`].
+    #[track_caller]
+    pub fn call_once_timeout<F: FnOnce()>(&self, limit: Duration, f: F) -> bool {
+        self.call_until(Instant::now().checked_add(limit), f)
+    }
+
+    /// As [`call_once_timeout`](Self::call_once_timeout), until `deadline`.
+    ///
+    /// # Panics
+    /// As [`call_once`](Self::call_once).
+    ///
+    /// # Cancellation
+    /// See [`Once`].
+    #[track_caller]
+    pub fn call_once_deadline<F: FnOnce()>(&self, deadline: Instant, f: F) -> bool {
+        self.call_until(Some(deadline), f)
+    }
+
+    #[inline]
+    #[track_caller]
+    fn call_until(&self, deadline: Option<Instant>, f: impl FnOnce()) -> bool {
+        self.raw.is_done() || sound(run(&self.raw, false, deadline, |_| f()))
+    }
+
+    /// As [`call_once`](Self::call_once), for async tasks.
+    ///
+    /// An `f` that comes back here waits for itself for ever.
+    ///
+    /// # Panics
+    /// If `f` panics or an earlier one has.
+    ///
+    /// # Cancellation
+    /// Dropped while its `f` runs, that has not run. Dropped while it waits, it leaves.
+    ///
+    /// # Examples
+    /// ```
+    /// # async fn doc() {
+    /// use bingfa::sync::Once;
+    ///
+    /// static START: Once = Once::new();
+    /// START.call_once_async(async || println!("only once")).await;
+    /// assert!(START.is_completed());
+    /// # }
+    /// ```
+    pub async fn call_once_async<F: AsyncFnOnce()>(&self, f: F) {
+        sound(Some(
+            self.raw.is_done() || run_async(&self.raw, false, async |_| f().await).await,
+        ));
     }
 
     /// As [`call_once`](Self::call_once), also after a panic.
@@ -146,8 +245,53 @@ impl Once {
     #[inline]
     #[track_caller]
     pub fn call_once_force<F: FnOnce(&OnceState)>(&self, f: F) {
+        self.force_until(None, f);
+    }
+
+    /// As [`call_once_timeout`](Self::call_once_timeout), also after a panic.
+    ///
+    /// # Panics
+    /// If `f` panics or comes back here.
+    ///
+    /// # Cancellation
+    /// See [`Once`].
+    #[track_caller]
+    pub fn call_once_force_timeout<F: FnOnce(&OnceState)>(&self, limit: Duration, f: F) -> bool {
+        self.force_until(Instant::now().checked_add(limit), f)
+    }
+
+    /// As [`call_once_force_timeout`](Self::call_once_force_timeout), until `deadline`.
+    ///
+    /// # Panics
+    /// If `f` panics or comes back here.
+    ///
+    /// # Cancellation
+    /// See [`Once`].
+    #[track_caller]
+    pub fn call_once_force_deadline<F: FnOnce(&OnceState)>(&self, deadline: Instant, f: F) -> bool {
+        self.force_until(Some(deadline), f)
+    }
+
+    #[inline]
+    #[track_caller]
+    fn force_until(&self, deadline: Option<Instant>, f: impl FnOnce(&OnceState)) -> bool {
+        let f = |poisoned| f(&OnceState { poisoned });
+        self.raw.is_done() || run(&self.raw, true, deadline, f).is_some()
+    }
+
+    /// As [`call_once_async`](Self::call_once_async), also after a panic.
+    ///
+    /// # Panics
+    /// If `f` panics.
+    ///
+    /// # Cancellation
+    /// As [`call_once_async`](Self::call_once_async).
+    pub async fn call_once_force_async<F: AsyncFnOnce(&OnceState)>(&self, f: F) {
         if !self.raw.is_done() {
-            run(&self.raw, true, |poisoned| f(&OnceState { poisoned }));
+            run_async(&self.raw, true, async |poisoned| {
+                f(&OnceState { poisoned }).await;
+            })
+            .await;
         }
     }
 
@@ -166,10 +310,7 @@ impl Once {
     /// A cancelled waiter unwinds.
     #[track_caller]
     pub fn wait(&self) {
-        assert!(
-            wait(&self.raw, false, None) == Some(true),
-            "Once instance has previously been poisoned"
-        );
+        sound(wait(&self.raw, false, None));
     }
 
     /// As [`wait`](Self::wait), for at most `limit`; false if it was too late.
@@ -181,12 +322,30 @@ impl Once {
     /// A cancelled waiter unwinds.
     #[track_caller]
     pub fn wait_timeout(&self, limit: Duration) -> bool {
-        let done = wait(&self.raw, false, Instant::now().checked_add(limit));
-        assert!(
-            done != Some(false),
-            "Once instance has previously been poisoned"
-        );
-        done.is_some()
+        sound(wait(&self.raw, false, Instant::now().checked_add(limit)))
+    }
+
+    /// As [`wait`](Self::wait), until `deadline`; false if it was too late.
+    ///
+    /// # Panics
+    /// If a `call_once` has panicked.
+    ///
+    /// # Cancellation
+    /// A cancelled waiter unwinds.
+    #[track_caller]
+    pub fn wait_deadline(&self, deadline: Instant) -> bool {
+        sound(wait(&self.raw, false, Some(deadline)))
+    }
+
+    /// As [`wait`](Self::wait), for async tasks.
+    ///
+    /// # Panics
+    /// If a `call_once` has panicked.
+    ///
+    /// # Cancellation
+    /// Dropping the future leaves; there is nothing to lose.
+    pub async fn wait_async(&self) {
+        sound(Some(wait_async(&self.raw, false).await));
     }
 
     /// Waits until some `call_once` has ended well, whatever panics before.
@@ -196,6 +355,32 @@ impl Once {
     #[track_caller]
     pub fn wait_force(&self) {
         wait(&self.raw, true, None);
+    }
+
+    /// As [`wait_force`](Self::wait_force), for at most `limit`; false if it was too late.
+    ///
+    /// # Cancellation
+    /// A cancelled waiter unwinds.
+    #[track_caller]
+    pub fn wait_force_timeout(&self, limit: Duration) -> bool {
+        wait(&self.raw, true, Instant::now().checked_add(limit)).is_some()
+    }
+
+    /// As [`wait_force`](Self::wait_force), until `deadline`; false if it was too late.
+    ///
+    /// # Cancellation
+    /// A cancelled waiter unwinds.
+    #[track_caller]
+    pub fn wait_force_deadline(&self, deadline: Instant) -> bool {
+        wait(&self.raw, true, Some(deadline)).is_some()
+    }
+
+    /// As [`wait_force`](Self::wait_force), for async tasks.
+    ///
+    /// # Cancellation
+    /// Dropping the future leaves; there is nothing to lose.
+    pub async fn wait_force_async(&self) {
+        wait_async(&self.raw, true).await;
     }
 }
 
