@@ -1,4 +1,4 @@
-//! Whole messages with descriptors, over a Unix socket (`SOCK_SEQPACKET`).
+//! Bytes with descriptors over a Unix socket, as whole messages (`SOCK_SEQPACKET`) or a stream.
 //!
 //! # Invariants
 //! 1. What a `msghdr` points to is borrowed, or lies in a frame of [`pass`], until the
@@ -14,14 +14,15 @@ use super::socket::Socket;
 use crate::reactor::OpKind;
 use crate::sys::pass;
 
-/// Sends one message: `parts` in a row, with `fds`.
+/// Sends one message, or on a stream as many bytes as there is room for: `parts` in a row,
+/// with `fds`.
 #[track_caller]
 pub(crate) fn send(
     socket: &Socket,
     parts: &[IoSlice<'_>],
     fds: &[RawFd],
     wait: Wait,
-) -> io::Result<()> {
+) -> io::Result<usize> {
     pass::with_outgoing(parts, fds, |msg| {
         loop {
             let kind = OpKind::SendMsg { msg, flags: 0 };
@@ -29,22 +30,26 @@ pub(crate) fn send(
             let sent = unsafe { op::run(socket.as_fd(), Some(socket.source()), kind, wait) };
             match sent {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                sent => return sent.map(drop),
+                sent => return sent,
             }
         }
     })
 }
 
-/// Receives one message into the free capacity of `bytes`; what does not fit is lost.
+/// Receives one message, or what a stream has, into the free capacity of `bytes`, but at most
+/// `most` bytes; what does not fit of a message is lost.
 ///
-/// Gives back its descriptors. A message without bytes is the end.
+/// Gives back the descriptors. If no bytes come, that is the end.
 #[track_caller]
 pub(crate) fn receive(
     socket: &Socket,
     bytes: &mut Vec<u8>,
+    most: usize,
     wait: Wait,
 ) -> io::Result<Vec<OwnedFd>> {
-    let (len, fds) = pass::with_incoming(bytes.spare_capacity_mut(), |msg| {
+    let free = bytes.spare_capacity_mut();
+    let most = most.min(free.len());
+    let (len, fds) = pass::with_incoming(&mut free[..most], |msg| {
         loop {
             let flags = pass::CLOEXEC;
             let kind = OpKind::RecvMsg { msg, flags };

@@ -13,6 +13,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use serde::{Deserialize, Serialize, de, ser};
 
+use super::manager::Client;
 use crate::park::carrier;
 use crate::shm::family;
 use crate::shm::object::{Destination, Handle, Token};
@@ -25,16 +26,26 @@ const MOST: usize = pass::MOST - 1;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Place(u16);
 
+/// Where the message at hand goes, or comes from.
+#[derive(Debug, Default)]
+pub(super) struct Setting {
+    /// Who gets it, each message once; `None` while decoding, and for what a manager keeps.
+    pub(super) to: Option<Destination>,
+    /// The manager that keeps it: its own proxies are known there by their numbers.
+    pub(super) home: Option<Client>,
+    /// A network lies in between: nothing can be taken along, and no secrets may.
+    pub(super) network: bool,
+}
+
 /// What the message at hand takes along.
 struct Load {
+    setting: Setting,
     /// Whose message it is: a coroutine that suspends in the middle of its own
     /// `Serialize` leaves the load where others of its thread find it.
     carrier: u64,
     /// What the descriptors that were attached were called here, in the same order as `fds`.
     originals: Vec<RawFd>,
     fds: Vec<OwnedFd>,
-    /// Whom it is for; `None` while decoding.
-    to: Option<Destination>,
     shared: Shared,
     /// Why a handle refused; the format would drop the text.
     why: Option<String>,
@@ -73,13 +84,13 @@ struct Open {
 }
 
 impl Open {
-    fn new(fds: Vec<OwnedFd>, to: Option<Destination>) -> Open {
+    fn new(setting: Setting, fds: Vec<OwnedFd>) -> Open {
         let carrier = carrier::id();
         let load = Load {
+            setting,
             carrier,
             originals: Vec::new(),
             fds,
-            to,
             shared: Shared::default(),
             why: None,
         };
@@ -125,9 +136,9 @@ pub(super) struct Gathered {
     pub(super) why: Option<String>,
 }
 
-/// Runs `encode`, for a message to `to`, and gives back what it takes along.
-pub(super) fn gather<R>(to: Destination, encode: impl FnOnce() -> R) -> (R, Gathered) {
-    let open = Open::new(Vec::new(), Some(to));
+/// Runs `encode`, and gives back what the message takes along.
+pub(super) fn gather<R>(setting: Setting, encode: impl FnOnce() -> R) -> (R, Gathered) {
+    let open = Open::new(setting, Vec::new());
     let result = encode();
     let Load {
         fds, shared, why, ..
@@ -136,8 +147,12 @@ pub(super) fn gather<R>(to: Destination, encode: impl FnOnce() -> R) -> (R, Gath
 }
 
 /// Runs `decode`, which takes what it wants of `fds`; gives back why a handle refused.
-pub(super) fn hand_out<R>(fds: Vec<OwnedFd>, decode: impl FnOnce() -> R) -> (R, Option<String>) {
-    let open = Open::new(fds, None);
+pub(super) fn hand_out<R>(
+    setting: Setting,
+    fds: Vec<OwnedFd>,
+    decode: impl FnOnce() -> R,
+) -> (R, Option<String>) {
+    let open = Open::new(setting, fds);
     let result = decode();
     (result, open.close().why)
 }
@@ -157,7 +172,9 @@ pub(super) fn attach<T, E: ser::Error>(fd: BorrowedFd<'_>) -> Result<Place, E> {
             return Ok(Place(known as u16));
         }
         let place = load.fds.len();
-        let copy = if place == MOST {
+        let copy = if load.setting.network {
+            Err("a descriptor cannot be sent over a network".into())
+        } else if place == MOST {
             Err(format!("a message takes at most {place} descriptors along"))
         } else {
             fd.try_clone_to_owned().map_err(|error| error.to_string())
@@ -175,8 +192,33 @@ pub(super) fn attach<T, E: ser::Error>(fd: BorrowedFd<'_>) -> Result<Place, E> {
 fn elsewhere(what: &str) -> String {
     format!(
         "`{what}` is a handle that lives in a process, and can only be sent by bingfa to another \
-         one: as an argument or a result of process::spawn, or in a message of process::pipe"
+         one: as an argument or a result of process::spawn, in a message of process::pipe, or \
+         through a manager"
     )
+}
+
+/// Whether the message that is being encoded may carry what only this program's own
+/// processes are to know, for a handle of type `T`.
+///
+/// # Errors
+/// If this is no message of ours, or it goes over a network.
+pub(super) fn check_private<T, E: ser::Error>() -> Result<(), E> {
+    let what = std::any::type_name::<T>();
+    let checked = with_load(|load| {
+        if !load.setting.network {
+            return Ok(());
+        }
+        let why = format!("`{what}` of another manager cannot be sent over a network");
+        Err(refuse(load, why))
+    });
+    checked
+        .unwrap_or_else(|| Err(elsewhere(what)))
+        .map_err(E::custom)
+}
+
+/// The manager that keeps the message that is being encoded or decoded.
+pub(super) fn home() -> Option<Client> {
+    with_load(|load| load.setting.home.clone()).flatten()
 }
 
 /// Has the message that is being encoded take a hold of a shared object along, for a handle of
@@ -187,7 +229,12 @@ fn elsewhere(what: &str) -> String {
 pub(super) fn export<T, E: ser::Error>(handle: &Handle) -> Result<Token, E> {
     let what = std::any::type_name::<T>();
     let exported = with_load(|load| {
-        let Some(to) = load.to else {
+        let Some(to) = load.setting.to else {
+            if load.setting.home.is_some() {
+                // A hold lasts until one process has it; a manager's values go to many, or none.
+                let why = format!("`{what}` is in shared memory, and no manager can keep it");
+                return Err(refuse(load, why));
+            }
             return Err(elsewhere(what)); // a `Deserialize` that encodes
         };
         match handle.export(to) {

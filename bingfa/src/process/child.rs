@@ -12,6 +12,7 @@
 //! 3. Before `main`, and in [`init`] by its contract, the process has one thread.
 #![allow(unsafe_code)]
 
+use std::any::Any;
 use std::cell::RefCell;
 use std::fs::File;
 use std::io::{self, BufReader, Write};
@@ -330,19 +331,22 @@ pub(super) fn call<A: DeserializeOwned, T: Serialize>(
             Err(error) => Outcome::Refused(format!("its result: {error}")),
         }
     }));
-    ended.unwrap_or_else(|payload| {
-        let message = match payload.downcast::<String>() {
-            Ok(text) => *text,
-            Err(payload) => match payload.downcast_ref::<&str>() {
-                Some(text) => (*text).into(),
-                None => "(a payload that is no text)".into(),
-            },
-        };
-        Outcome::Panicked(Panic {
-            message,
-            location: LAST_PANIC.with_borrow_mut(Option::take),
-        })
-    })
+    ended.unwrap_or_else(|payload| Outcome::Panicked(panic_of(payload)))
+}
+
+/// What is to be told of a panic that was caught on this thread.
+pub(super) fn panic_of(payload: Box<dyn Any + Send>) -> Panic {
+    let message = match payload.downcast::<String>() {
+        Ok(text) => *text,
+        Err(payload) => match payload.downcast_ref::<&str>() {
+            Some(text) => (*text).into(),
+            None => "(a payload that is no text)".into(),
+        },
+    };
+    Panic {
+        message,
+        location: LAST_PANIC.with_borrow_mut(Option::take),
+    }
 }
 
 thread_local! {

@@ -44,6 +44,7 @@ mod handle;
 mod identity;
 mod keeper;
 mod locked;
+pub mod manager;
 mod mutex;
 mod named;
 mod pipe;

@@ -342,7 +342,7 @@ impl<S, R> Connection<S, R> {
         head[1..].copy_from_slice(&std::process::id().to_le_bytes());
         let parts = [IoSlice::new(&head), IoSlice::new(bytes)];
         let sent = packet::send(&self.socket, &parts, fds, wait);
-        sent.map_err(|error| match error.kind() {
+        sent.map(drop).map_err(|error| match error.kind() {
             // Reset: it was closed with messages unread.
             ErrorKind::BrokenPipe | ErrorKind::ConnectionReset => {
                 io::Error::new(ErrorKind::BrokenPipe, self.closed())
@@ -371,7 +371,7 @@ impl<S, R> Connection<S, R> {
     ) -> io::Result<T> {
         let mut packet = Vec::with_capacity(LONGEST_PACKET);
         let mut fds = loop {
-            match packet::receive(&self.socket, &mut packet, wait) {
+            match packet::receive(&self.socket, &mut packet, LONGEST_PACKET, wait) {
                 // Said once, when the other end was closed with messages unread.
                 Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
                 received => break received?,

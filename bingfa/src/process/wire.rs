@@ -13,7 +13,7 @@ use std::os::fd::OwnedFd;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::carry::{self, Shared};
+use super::carry::{self, Setting, Shared};
 use crate::shm::object::Destination;
 use crate::shm::peers::PeerId;
 use crate::sys::attributes::Cpus;
@@ -102,7 +102,18 @@ pub(super) fn encode<T: Serialize>(value: &T) -> Result<Encoded, CodecError> {
 
 /// Encodes a message for one process, or for whoever gets it.
 pub(super) fn encode_for<T: Serialize>(to: Destination, value: &T) -> Result<Encoded, CodecError> {
-    let (encoded, along) = carry::gather(to, || postcard::to_stdvec(value));
+    let setting = Setting {
+        to: Some(to),
+        ..Setting::default()
+    };
+    encode_in(setting, value)
+}
+
+pub(super) fn encode_in<T: Serialize + ?Sized>(
+    setting: Setting,
+    value: &T,
+) -> Result<Encoded, CodecError> {
+    let (encoded, along) = carry::gather(setting, || postcard::to_stdvec(value));
     let carry::Gathered { fds, shared, why } = along;
     match encoded {
         Ok(bytes) => Ok(Encoded { bytes, fds, shared }),
@@ -118,7 +129,16 @@ pub(super) fn decode<T: DeserializeOwned>(
     bytes: &[u8],
     fds: Vec<OwnedFd>,
 ) -> Result<T, CodecError> {
-    let (decoded, refused) = carry::hand_out(fds, || postcard::take_from_bytes(bytes));
+    decode_in(Setting::default(), bytes, fds)
+}
+
+pub(super) fn decode_in<T: DeserializeOwned>(
+    setting: Setting,
+    bytes: &[u8],
+    fds: Vec<OwnedFd>,
+) -> Result<T, CodecError> {
+    let decode = || postcard::take_from_bytes(bytes);
+    let (decoded, refused) = carry::hand_out(setting, fds, decode);
     let why = match decoded {
         Ok((value, [])) => return Ok(value),
         Ok((_, rest)) => format!("{} bytes are left over", rest.len()),

@@ -210,6 +210,12 @@ pub(crate) fn ignore_sigpipe() {
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
 }
 
+/// Lets Ctrl-C pass: it is for the process that this one serves.
+pub(crate) fn ignore_interrupts() {
+    // SAFETY: sets a disposition, no handler.
+    unsafe { libc::signal(libc::SIGINT, libc::SIG_IGN) };
+}
+
 /// What it takes to copy this process properly.
 #[derive(Debug)]
 pub(crate) struct Copier {

@@ -27,6 +27,8 @@ pub(crate) mod pass;
 #[cfg(all(feature = "process", not(loom)))]
 pub(crate) mod pidfd;
 #[cfg(all(feature = "process", not(loom)))]
+pub(crate) mod random;
+#[cfg(all(feature = "process", not(loom)))]
 pub(crate) mod robust;
 #[cfg(all(feature = "process", not(loom)))]
 pub(crate) mod sealed;

@@ -1,0 +1,215 @@
+//! Frames over a stream socket: `[length: u32][descriptors: u16]` and so many bytes. The
+//! descriptors come with the first of them.
+
+use std::io::{self, ErrorKind, IoSlice};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+
+use serde::Serialize;
+
+use crate::io::op::Wait;
+use crate::io::packet;
+use crate::io::socket::Socket;
+use crate::sys::pass;
+
+const HEAD: usize = 6;
+
+/// No frame is longer.
+pub(super) const LONGEST: usize = 1 << 30;
+
+/// What one end has received and not yet looked at.
+#[derive(Debug, Default)]
+pub(super) struct Incoming {
+    bytes: Vec<u8>,
+    fds: Vec<OwnedFd>,
+    /// How much of `bytes` the frame at hand takes.
+    taken: usize,
+}
+
+impl Incoming {
+    /// Waits for the next frame, whose bytes are then in [`body`](Self::body), and gives its
+    /// descriptors. `None`: the other side has closed the connection.
+    ///
+    /// # Errors
+    /// [`InvalidData`](ErrorKind::InvalidData) if it is longer than `longest`, or its
+    /// descriptors did not come.
+    pub(super) fn next(
+        &mut self,
+        socket: &Socket,
+        longest: usize,
+        wait: Wait,
+    ) -> io::Result<Option<Vec<OwnedFd>>> {
+        if self.taken == self.bytes.len() && self.bytes.capacity() > 1 << 20 {
+            self.bytes = Vec::new();
+        } else {
+            self.bytes.drain(..self.taken);
+        }
+        self.taken = 0;
+        loop {
+            let have = self.bytes.len();
+            let mut missing = 4096;
+            if let Some(head) = self.bytes.first_chunk::<HEAD>() {
+                let [a, b, c, d, low, high] = *head;
+                let len = u32::from_le_bytes([a, b, c, d]) as usize;
+                let fds = usize::from(u16::from_le_bytes([low, high]));
+                if len > longest {
+                    let why = format!("a message of {len} bytes; at most {longest} are taken");
+                    return Err(invalid(&why));
+                }
+                if have >= HEAD + len {
+                    if fds > self.fds.len() {
+                        let why = "descriptors are missing; this process may have too many open";
+                        return Err(invalid(why));
+                    }
+                    self.taken = HEAD + len;
+                    return Ok(Some(self.fds.drain(..fds).collect()));
+                }
+                // Room for no more than as much again as has come: a length alone costs nothing.
+                missing = (HEAD + len - have).min(have.max(64 << 10));
+            }
+            self.bytes.reserve(missing);
+            let mut fds = packet::receive(socket, &mut self.bytes, usize::MAX, wait)?;
+            if self.bytes.len() == have {
+                return if have == 0 {
+                    Ok(None)
+                } else {
+                    Err(ErrorKind::UnexpectedEof.into())
+                };
+            }
+            self.fds.append(&mut fds);
+            if self.fds.len() > 2 * pass::MOST {
+                return Err(invalid("descriptors that belong to no message"));
+            }
+        }
+    }
+
+    /// The bytes of the frame at hand.
+    pub(super) fn body(&self) -> &[u8] {
+        &self.bytes[HEAD.min(self.taken)..self.taken]
+    }
+}
+
+fn invalid(why: &str) -> io::Error {
+    io::Error::new(ErrorKind::InvalidData, why)
+}
+
+/// A frame to be sent, whose memory is used again for the next.
+#[derive(Debug, Default)]
+pub(super) struct Outgoing {
+    bytes: Vec<u8>,
+    fds: Vec<OwnedFd>,
+}
+
+impl Outgoing {
+    /// Makes it a frame of `content`, with `fds`.
+    ///
+    /// # Errors
+    /// If that is too long.
+    pub(super) fn fill<T: Serialize>(&mut self, content: &T, fds: Vec<OwnedFd>) -> io::Result<()> {
+        let mut bytes = std::mem::take(&mut self.bytes);
+        if bytes.capacity() > 1 << 20 {
+            bytes = Vec::new();
+        }
+        bytes.clear();
+        bytes.extend_from_slice(&[0; HEAD]);
+        bytes = postcard::to_extend(content, bytes).map_err(io::Error::other)?;
+        let len = bytes.len() - HEAD;
+        if len > LONGEST || fds.len() > pass::MOST {
+            let why = format!(
+                "a message of {len} bytes with {} descriptors; a manager takes at most {LONGEST} \
+                 bytes and {} descriptors",
+                fds.len(),
+                pass::MOST
+            );
+            return Err(io::Error::new(ErrorKind::InvalidInput, why));
+        }
+        bytes[..4].copy_from_slice(&(len as u32).to_le_bytes());
+        bytes[4..HEAD].copy_from_slice(&(fds.len() as u16).to_le_bytes());
+        self.bytes = bytes;
+        self.fds = fds;
+        Ok(())
+    }
+
+    /// Sends it.
+    pub(super) fn send(&mut self, socket: &Socket, wait: Wait) -> io::Result<()> {
+        let fds = std::mem::take(&mut self.fds);
+        if fds.is_empty() {
+            return send_all(socket, &self.bytes, &[], wait);
+        }
+        let raw: Vec<RawFd> = fds.iter().map(AsRawFd::as_raw_fd).collect();
+        send_all(socket, &self.bytes, &raw, wait)
+    }
+}
+
+/// Sends bytes over a stream, with descriptors.
+pub(super) fn send_all(
+    socket: &Socket,
+    mut bytes: &[u8],
+    mut fds: &[RawFd],
+    wait: Wait,
+) -> io::Result<()> {
+    while !bytes.is_empty() {
+        let sent = packet::send(socket, &[IoSlice::new(bytes)], fds, wait)?;
+        bytes = &bytes[sent..];
+        fds = &[];
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::io::connect;
+    use crate::io::socket::Kind;
+    use proptest::prelude::*;
+
+    const SOON: Wait = Wait::Forever;
+
+    #[test]
+    fn frames_arrive_in_any_pieces() {
+        let (a, b) = connect::pair(Kind::Stream).unwrap();
+        let mut out = Outgoing::default();
+        let mut all = Vec::new();
+        for len in [0usize, 1, 4096, 100_000] {
+            out.fill(&vec![7u8; len], Vec::new()).unwrap();
+            all.extend_from_slice(&out.bytes);
+        }
+        let sender = std::thread::spawn(move || {
+            for piece in all.chunks(1000) {
+                send_all(&a, piece, &[], SOON).unwrap();
+            }
+        });
+        let mut incoming = Incoming::default();
+        for len in [0usize, 1, 4096, 100_000] {
+            assert!(incoming.next(&b, LONGEST, SOON).unwrap().is_some());
+            let bytes: Vec<u8> = postcard::from_bytes(incoming.body()).unwrap();
+            assert_eq!(bytes, vec![7; len]);
+        }
+        sender.join().unwrap();
+        assert!(incoming.next(&b, LONGEST, SOON).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_length_alone_costs_no_memory() {
+        let (a, b) = connect::pair(Kind::Stream).unwrap();
+        let head = [0, 0, 0, 0x3f, 0, 0]; // nearly a gibibyte
+        send_all(&a, &head, &[], SOON).unwrap();
+        drop(a);
+        let mut incoming = Incoming::default();
+        let error = incoming.next(&b, LONGEST, SOON).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::UnexpectedEof);
+        assert!(incoming.bytes.capacity() < 1 << 20);
+    }
+
+    proptest! {
+        #[test]
+        fn hostile_bytes_are_errors(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let (a, b) = connect::pair(Kind::Stream).unwrap();
+            send_all(&a, &bytes, &[], SOON).unwrap();
+            drop(a);
+            let mut incoming = Incoming::default();
+            while let Ok(Some(_)) = incoming.next(&b, 1000, SOON) {
+                prop_assert!(incoming.body().len() <= 1000);
+            }
+        }
+    }
+}
