@@ -72,6 +72,7 @@ impl Seat {
             &Gone {
                 peer: self.peer,
                 pid: self.pid,
+                lives: false,
                 status: status.map(ExitStatusExt::into_raw),
             },
         );
@@ -90,8 +91,15 @@ impl Drop for Seat {
 /// A process that is watched here has ended.
 pub(super) fn ended(peer: PeerId, pid: i32) {
     if let Some(family) = family::joined() {
-        let status = None;
-        bury(family, &Gone { peer, pid, status });
+        bury(
+            family,
+            &Gone {
+                peer,
+                pid,
+                lives: false,
+                status: None,
+            },
+        );
     }
 }
 

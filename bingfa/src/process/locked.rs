@@ -158,8 +158,8 @@ pub(super) fn try_lock<T: ?Sized>(
 #[track_caller]
 fn acquire(shared: &Shared, deadline: Option<Instant>) -> bool {
     let (lock, me) = (lock_of(shared), me(shared));
-    let attempt = || lock.try_lock(me).then_some(());
-    attempt().is_some()
+    let attempt = |_| lock.try_lock(me).then_some(());
+    attempt(false).is_some()
         || waiting::wait_for(shared.family(), &lock.word, WHAT, deadline, attempt).is_some()
 }
 

@@ -35,6 +35,7 @@
 
 mod array;
 mod carry;
+mod channel;
 mod child;
 mod command;
 mod error;
@@ -49,6 +50,8 @@ mod mutex;
 mod named;
 mod pipe;
 mod poison;
+mod queue;
+mod queue_error;
 mod raw;
 mod record;
 mod shared;
@@ -62,6 +65,7 @@ mod wire;
 mod zygote;
 
 pub use array::Array;
+pub use channel::{Receiver, Sender, channel};
 pub use child::init;
 pub use command::{Child, Command};
 pub use error::JoinError;
@@ -70,6 +74,8 @@ pub use handle::{JoinHandle, Process, active_children, current, parent};
 pub use mutex::{Mutex, MutexGuard};
 pub use pipe::{Connection, pipe};
 pub use poison::{LockResult, Owner, PoisonError, TryLockError, TryLockResult};
+pub use queue::Queue;
+pub use queue_error::{Abandoned, Closed, GetError, Last, PutError, Unjoined};
 pub use raw::{RawArray, RawValue};
 pub use shared_memory::SharedMemory;
 pub use spawn::{Builder, spawn};

@@ -56,6 +56,10 @@ impl Shared {
         self.0.family()
     }
 
+    pub(super) fn handle(&self) -> &Handle {
+        &self.0
+    }
+
     pub(super) fn payload(&self) -> NonNull<u8> {
         self.0.payload()
     }

@@ -25,7 +25,8 @@ use crate::sys::{errno, futex, launch};
 /// How often a thread looks again before it sleeps: a microsecond or two.
 const SPINS: u32 = 60;
 
-/// Waits until `attempt` gives something; `None` if `deadline` came first.
+/// Waits until `attempt` gives something; `None` if `deadline` came first. It is told whether
+/// the caller sleeps next, so that what is costly to find out is found out only then.
 ///
 /// Whoever makes an attempt succeed calls the word's `wake` afterwards. A cancel or an
 /// expired timeout unwinds, from outside of `attempt`.
@@ -35,17 +36,17 @@ pub(super) fn wait_for<R>(
     word: &Word,
     what: &'static &'static str,
     deadline: Option<Instant>,
-    mut attempt: impl FnMut() -> Option<R>,
+    mut attempt: impl FnMut(bool) -> Option<R>,
 ) -> Option<R> {
     yield_if_slice_over();
-    if let Some(done) = attempt() {
+    if let Some(done) = attempt(false) {
         return Some(done);
     }
     let here = Carrier::current(family);
     if matches!(here, Carrier::Thread) && more_than_one_cpu() {
         for _ in 0..SPINS {
             std::hint::spin_loop();
-            if let Some(done) = attempt() {
+            if let Some(done) = attempt(false) {
                 return Some(done);
             }
         }
@@ -53,7 +54,7 @@ pub(super) fn wait_for<R>(
     let at = Location::caller();
     loop {
         let seen = word.prepare(here.flag(family));
-        if let Some(done) = attempt() {
+        if let Some(done) = attempt(true) {
             return Some(done);
         }
         let in_time = match here {
@@ -64,7 +65,7 @@ pub(super) fn wait_for<R>(
             Carrier::Parked => by_doorbell(family, word, seen, what, deadline),
         };
         if !in_time {
-            return attempt();
+            return attempt(false);
         }
     }
 }

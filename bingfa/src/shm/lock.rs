@@ -105,6 +105,9 @@ impl Lock {
 
     /// If the dead process held it, it is free and poisoned.
     pub(super) fn bury(&self, arena: &Arena, gone: &Gone) {
+        if gone.lives {
+            return;
+        }
         if Owner(self.owner.load(Relaxed)).is_of(gone.peer) {
             self.pid.store(gone.pid, Relaxed);
             self.status.store(gone.status.unwrap_or(0), Relaxed);

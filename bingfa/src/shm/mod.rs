@@ -18,6 +18,8 @@
 #[cfg(not(loom))]
 pub(crate) mod arena;
 #[cfg(not(loom))]
+pub(crate) mod end;
+#[cfg(not(loom))]
 pub(crate) mod family;
 #[cfg(not(loom))]
 pub(crate) mod lock;
@@ -25,4 +27,6 @@ pub(crate) mod lock;
 pub(crate) mod object;
 #[cfg(not(loom))]
 pub(crate) mod peers;
+#[cfg(not(loom))]
+pub(crate) mod ring;
 pub(crate) mod word;

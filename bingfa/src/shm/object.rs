@@ -17,7 +17,7 @@
 #![allow(unsafe_code)]
 
 use std::io;
-use std::ptr::NonNull;
+use std::ptr::{self, NonNull};
 use std::sync::atomic::{
     AtomicU32, AtomicU64,
     Ordering::{Acquire, Relaxed, Release},
@@ -26,9 +26,11 @@ use std::sync::atomic::{
 use serde::{Deserialize, Serialize};
 
 use super::arena::{Arena, ArenaGuard, OBJECTS};
+use super::end::End;
 use super::family::Family;
 use super::lock::Lock;
 use super::peers::PeerId;
+use super::ring::Ring;
 
 /// How many objects there may be.
 pub(crate) const MOST: u64 = 1 << 20;
@@ -41,6 +43,10 @@ pub(crate) enum Kind {
     Memory = 1,
     /// A [`Lock`], and what it protects.
     Locked = 2,
+    /// A [`Ring`].
+    Queue = 3,
+    /// An [`End`] of a queue, which tells that when nobody has it any more.
+    End = 4,
 }
 
 /// A process that has ended.
@@ -48,21 +54,42 @@ pub(crate) enum Kind {
 pub(crate) struct Gone {
     pub(crate) peer: PeerId,
     pub(crate) pid: i32,
+    /// It has not ended, but let go of an object.
+    pub(crate) lives: bool,
     /// As `wait` gives it; `None` if that is not known here.
     pub(crate) status: Option<i32>,
 }
 
 impl Kind {
-    /// A process that held the object has ended: its part in it is undone, and all are woken
-    /// who wait for it, as it may have been killed while it woke them.
-    fn bury(self, object: &Object<'_>, gone: &Gone) {
+    /// A process has ended, or let go of the object otherwise (then it is not `dead`): its part
+    /// in it is undone, and all are woken who wait for it. (One that was killed may have been
+    /// about to do that.)
+    fn depart(self, arena: &ArenaGuard<'_>, object: &Object<'_>, hold: &Hold, gone: &Gone) {
         match self {
             Kind::Memory => {}
-            Kind::Locked => {
-                // SAFETY: the payload of this kind begins with a lock.
-                let lock = unsafe { object.payload().cast::<Lock>().as_ref() };
-                lock.bury(object.arena, gone);
+            // SAFETY: the payload of this kind begins with a lock.
+            Kind::Locked => unsafe { object.payload().cast::<Lock>().as_ref() }.bury(arena, gone),
+            Kind::Queue => {
+                let others = arena.holds(object).filter(|other| !ptr::eq(other.1, hold));
+                let finished = |hold: &Hold| u64::from(hold.finished.load(Acquire));
+                let finished = others.map(|(_, other)| finished(other)).sum();
+                // SAFETY: the payload of this kind is a ring.
+                let ring = unsafe { object.payload().cast::<Ring>().as_ref() };
+                ring.depart(arena, hold, finished, gone);
             }
+            // SAFETY: the payload of this kind is an end.
+            Kind::End => unsafe { object.payload().cast::<End>().as_ref() }.depart(arena, gone),
+        }
+    }
+
+    /// The object goes: so does what else belongs to it.
+    fn end(self, arena: &ArenaGuard<'_>, object: &Object<'_>) {
+        match self {
+            Kind::Memory | Kind::Locked => {}
+            // SAFETY: as in `depart`.
+            Kind::Queue => unsafe { object.payload().cast::<Ring>().as_ref() }.end(arena),
+            // SAFETY: as in `depart`.
+            Kind::End => unsafe { object.payload().cast::<End>().as_ref() }.end(arena),
         }
     }
 }
@@ -105,11 +132,45 @@ pub(crate) struct Hold {
     handles: AtomicU32,
     promised: AtomicU32,
     sent: AtomicU32,
+    /// For queues: how many items it has taken, and how many of those are done.
+    pub(super) taken: AtomicU32,
+    pub(super) finished: AtomicU32,
+    /// For queues: blocks that it fills or reads.
+    loans: Loans,
 }
+
+/// Blocks that are nobody's but one process's for the moment, to be freed if it is killed. If
+/// there are more than fit, the rest would be lost then.
+pub(super) type Loans = [AtomicU64; 3];
 
 const HOLD: u64 = size_of::<Hold>() as u64;
 
 impl Hold {
+    /// Notes a block that is the process's own for the moment.
+    pub(super) fn lend(&self, block: u64) {
+        for loan in &self.loans {
+            // Relaxed: read by others only when the process is dead.
+            if loan.compare_exchange(0, block, Relaxed, Relaxed).is_ok() {
+                return;
+            }
+        }
+    }
+
+    /// The block is not the process's own any more.
+    pub(super) fn return_loan(&self, block: u64) {
+        for loan in &self.loans {
+            if loan.compare_exchange(block, 0, Relaxed, Relaxed).is_ok() {
+                return;
+            }
+        }
+    }
+
+    /// Items taken and not done.
+    pub(super) fn in_hand(&self) -> u32 {
+        let taken = self.taken.load(Relaxed);
+        taken.wrapping_sub(self.finished.load(Relaxed))
+    }
+
     fn is_empty(&self) -> bool {
         // Under the arena's lock, as are all changes.
         self.handles.load(Relaxed) == 0
@@ -242,6 +303,38 @@ impl Handle {
 
     pub(crate) fn payload(&self) -> NonNull<u8> {
         self.payload
+    }
+
+    /// This process's part in it.
+    pub(crate) fn hold(&self) -> &Hold {
+        // SAFETY: ours, as long as we have handles (invariant 2).
+        unsafe { self.hold.as_ref() }
+    }
+
+    /// Its entry in the table, and its serial number.
+    pub(crate) fn name(&self) -> (u32, u64) {
+        let head = self.object().head;
+        (head.index, head.serial.load(Relaxed))
+    }
+
+    /// Whether another process has it, or may come to have it by a message.
+    pub(crate) fn has_others(&self) -> bool {
+        let arena = self.family.arena().lock();
+        let others = |hold: &Hold| {
+            hold.peer.load(Relaxed) != self.family.me().to_bits() || hold.sent.load(Relaxed) > 0
+        };
+        arena.holds(&self.object()).any(|(_, hold)| others(hold))
+    }
+
+    /// For queues: how many items all processes that have it have done, and what `f` makes of
+    /// that while none of them comes or goes.
+    pub(crate) fn with_finished<R>(&self, f: impl FnOnce(u64) -> R) -> R {
+        let arena = self.family.arena().lock();
+        let object = self.object();
+        let holds = arena.holds(&object);
+        f(holds
+            .map(|(_, hold)| u64::from(hold.finished.load(Acquire)))
+            .sum())
     }
 
     /// The length of the payload.
@@ -397,6 +490,9 @@ impl ArenaGuard<'_> {
                 handles: AtomicU32::new(0),
                 promised: AtomicU32::new(0),
                 sent: AtomicU32::new(0),
+                taken: AtomicU32::new(0),
+                finished: AtomicU32::new(0),
+                loans: Loans::default(),
             });
         }
         Ok(at)
@@ -423,6 +519,14 @@ impl ArenaGuard<'_> {
                 Ok((object.head.serial.load(Relaxed) == serial).then_some(object))
             }
         }
+    }
+
+    /// The queue of this name, if it exists.
+    pub(super) fn queue(&self, index: u32, serial: u64) -> Option<&Ring> {
+        let object = self.find(index, serial).ok()??;
+        // SAFETY: the payload of this kind is a ring.
+        (object.head.kind == Kind::Queue)
+            .then(|| unsafe { object.payload().cast::<Ring>().as_ref() })
     }
 
     /// The words that lead to the holds of the object, and these.
@@ -484,6 +588,13 @@ impl ArenaGuard<'_> {
         if let Some((link, hold)) = found
             && hold.is_empty()
         {
+            let gone = Gone {
+                peer,
+                pid: self.whereabouts(peer).map_or(0, |at| at.pid),
+                lives: true,
+                status: None,
+            };
+            object.head.kind.depart(self, &object, hold, &gone);
             self.unlink(link, hold);
         }
         self.end_if_last(object);
@@ -506,6 +617,7 @@ impl ArenaGuard<'_> {
         self.entry(index)
             .store(table.free.load(Relaxed) << 1 | 1, Release);
         table.free.store(index + 1, Relaxed);
+        object.head.kind.end(self, &object);
         self.free(object.at, total);
     }
 
@@ -537,7 +649,13 @@ impl ArenaGuard<'_> {
             let orphans = &object.head.orphans;
             orphans.store(orphans.load(Relaxed) + hold.sent.load(Relaxed), Relaxed);
             hold.sent.store(0, Relaxed); // not twice, if we are killed here
-            object.head.kind.bury(&object, gone);
+            object.head.kind.depart(self, &object, hold, gone);
+            for loan in &hold.loans {
+                let block = loan.swap(0, Relaxed);
+                if block != 0 {
+                    self.free_block(block);
+                }
+            }
             self.unlink(link, hold);
             self.end_if_last(object);
         }
@@ -547,7 +665,12 @@ impl ArenaGuard<'_> {
         for peer in self.orphans() {
             if self.whereabouts(peer).is_none() {
                 let (pid, status) = (0, None);
-                self.bury(&Gone { peer, pid, status });
+                self.bury(&Gone {
+                    peer,
+                    pid,
+                    lives: false,
+                    status,
+                });
             }
         }
     }
@@ -580,6 +703,7 @@ mod tests {
         by.arena().lock().bury(&Gone {
             peer: whom.me(),
             pid: 1,
+            lives: false,
             status: None,
         });
     }

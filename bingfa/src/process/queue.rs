@@ -1,0 +1,522 @@
+//! `Queue`: items between processes, first in, first out.
+//!
+//! # Invariants
+//! 1. The payload of the object is a [`Ring`], initialised before anybody else has it.
+#![allow(unsafe_code)]
+
+use std::fmt;
+use std::io;
+use std::marker::PhantomData;
+use std::mem::MaybeUninit;
+use std::time::{Duration, Instant};
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::queue_error::{Abandoned, Closed, GetError, Last, PutError, Unjoined};
+use super::shared::Shared;
+use super::waiting;
+use super::wire::{self, Encoded};
+use crate::queue::TooManyDone;
+use crate::shm::arena::Arena;
+use crate::shm::object::Kind;
+use crate::shm::ring::{Block, LONGEST_INLINE, Message, Put, Received, Ring};
+
+/// A queue between processes: first in, first out, any number of producers and consumers, on
+/// threads and coroutines.
+///
+/// A handle: clones are the same queue, and so is what arrives in another process, as an
+/// argument or a result of [`spawn`](super::spawn()) or in another message of this module,
+/// also in one of another queue. Items travel by `serde`; they may contain shared objects, but
+/// no descriptors (see [`pipe`](super::pipe())). They lie in shared memory, and nothing but
+/// the callers moves them. The queue and what is in it go with the last handle.
+///
+/// # When processes end
+/// An item is in the queue, or with exactly one consumer: a process may be killed at any
+/// moment. A wait that nobody can end is an error at once: a `get` from an empty queue, or
+/// a `put` into a full one, that no other process has any more (though some had) gives
+/// [`Closed`], which names the last. Items that a dead process had taken and not
+/// [reported done](Self::task_done) are told to whoever [joins](Self::join).
+///
+/// # Examples
+/// ```
+/// use bingfa::process::{self, GetError, Queue};
+///
+/// let queue = Queue::bounded(3)?;
+/// let cook = process::spawn(queue.clone(), |queue: Queue<String>| {
+///     for n in 1..=5 {
+///         queue.put(format!("bun {n}")).unwrap();
+///     }
+/// });
+/// let mut eaten = Vec::new();
+/// let end = loop {
+///     match queue.get() {
+///         Ok(bun) => eaten.push(bun),
+///         Err(end) => break end,
+///     }
+/// };
+/// assert_eq!(eaten, ["bun 1", "bun 2", "bun 3", "bun 4", "bun 5"]);
+/// // The cook has ended, and nobody else has the queue.
+/// assert!(matches!(end, GetError::Closed(why) if why.last().unwrap().pid() == cook.pid()));
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[doc(alias = "multiprocessing.Queue")]
+#[doc(alias = "JoinableQueue")]
+pub struct Queue<T> {
+    shared: Shared,
+    items: PhantomData<fn(T) -> T>,
+}
+
+/// What waits are called in snapshots.
+const GET: &&str = &"process queue get";
+const PUT: &&str = &"process queue put";
+const JOIN: &&str = &"process queue join";
+
+/// How long a call waits.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Wait {
+    No,
+    Until(Option<Instant>),
+}
+
+impl Wait {
+    pub(super) fn within(limit: Duration) -> Wait {
+        // Further than the clock goes is for ever.
+        Wait::Until(Instant::now().checked_add(limit))
+    }
+}
+
+pub(super) const FOREVER: Wait = Wait::Until(None);
+
+/// The untyped part, which channels have, too.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Core<'a>(pub(super) &'a Shared);
+
+impl<'a> Core<'a> {
+    /// Makes a queue of type `Q`; `None`: without a limit.
+    pub(super) fn create<Q: 'static>(capacity: Option<usize>) -> io::Result<Shared> {
+        if capacity == Some(0) {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "bingfa: a queue between processes has room for at least one item",
+            ));
+        }
+        let capacity = capacity.map_or(u64::MAX, |items| items as u64);
+        let len = size_of::<Ring>() as u64;
+        let shared = Shared::create::<Q>(Kind::Queue, len, |payload| {
+            // SAFETY: the payload has room for it, and is nobody else's yet.
+            unsafe { Ring::init(payload.cast(), capacity) }
+        })?;
+        Core(&shared).ring().open(shared.family().arena())?;
+        Ok(shared)
+    }
+
+    pub(super) fn ring(self) -> &'a Ring {
+        // SAFETY: invariant 1; the object lives as long as its handle.
+        unsafe { self.0.payload().cast::<Ring>().as_ref() }
+    }
+
+    fn arena(self) -> &'static Arena {
+        let arena = self.0.family().arena();
+        assert!(
+            !arena.forked(),
+            "bingfa: this process is a fork() of the one that has this queue, and cannot use it"
+        );
+        arena
+    }
+
+    fn closed(self, by_hand: bool) -> Closed {
+        Closed {
+            last: self.ring().last().map(Last::new),
+            by_hand,
+        }
+    }
+
+    /// Whether some other process had the queue, and none has any more.
+    fn is_alone(self) -> bool {
+        self.ring().last().is_some() && !self.0.handle().has_others()
+    }
+
+    #[track_caller]
+    pub(super) fn put<T: Serialize>(
+        self,
+        item: T,
+        wait: Wait,
+        may_be_alone: bool,
+    ) -> Result<(), PutError<T>> {
+        let refuse = |item, why: String| {
+            let error = io::Error::new(io::ErrorKind::InvalidInput, why);
+            Err(PutError::Refused(item, error))
+        };
+        let Encoded { bytes, fds, shared } = match wire::encode(&item) {
+            Ok(encoded) => encoded,
+            Err(error) => return refuse(item, error.to_string()),
+        };
+        if !fds.is_empty() {
+            let why = "descriptors cannot lie in memory; send them by process::pipe";
+            return refuse(item, why.into());
+        }
+        let mut message = if bytes.len() <= LONGEST_INLINE {
+            Message::Short(&bytes)
+        } else {
+            match Block::filled(self.arena(), self.0.handle().hold(), &bytes) {
+                Ok(block) => Message::Long(block),
+                Err(error) => return Err(PutError::Refused(item, error)),
+            }
+        };
+        let attempt = |sleeps_next: bool| match self.ring().try_put(self.arena(), &mut message) {
+            Ok(Put::Full) if sleeps_next && !may_be_alone && self.is_alone() => Some(Ok(Put::Full)),
+            Ok(Put::Full) => None,
+            done => Some(done),
+        };
+        match self.wait_for(self.ring().room(), PUT, wait, attempt) {
+            None => Err(PutError::Full(item)),
+            Some(Ok(Put::Done)) => {
+                shared.sent();
+                Ok(())
+            }
+            Some(Ok(Put::Closed)) => Err(PutError::Closed(item, self.closed(!may_be_alone))),
+            Some(Ok(Put::Full)) => Err(PutError::Closed(item, self.closed(false))),
+            Some(Err(error)) => Err(PutError::Refused(item, error)),
+        }
+    }
+
+    #[track_caller]
+    pub(super) fn get<T: DeserializeOwned>(
+        self,
+        wait: Wait,
+        may_be_alone: bool,
+    ) -> Result<T, GetError> {
+        let mut buffer = [const { MaybeUninit::uninit() }; LONGEST_INLINE];
+        let (me, hold) = (self.0.family().me(), self.0.handle().hold());
+        let attempt = |sleeps_next: bool| {
+            // Asked first: what was put before the end is found below.
+            let no_source = self.ring().has_no_source();
+            let alone = sleeps_next && !may_be_alone && self.is_alone();
+            match self.ring().try_get(self.arena(), me, hold, &mut buffer) {
+                Ok(Some(received)) => Some(Ok(received)),
+                Ok(None) if no_source => Some(Err(Some(self.closed(!may_be_alone)))),
+                Ok(None) if alone => Some(Err(Some(self.closed(false)))),
+                Ok(None) => None,
+                Err(_) => Some(Err(None)),
+            }
+        };
+        let received = match self.wait_for(self.ring().items(), GET, wait, attempt) {
+            None => return Err(GetError::Empty),
+            Some(Ok(received)) => received,
+            Some(Err(Some(closed))) => return Err(GetError::Closed(closed)),
+            Some(Err(None)) => return Err(GetError::Invalid(io::ErrorKind::OutOfMemory.into())),
+        };
+        let decoded = match &received {
+            Received::Short(len) => {
+                // SAFETY: so many bytes were written.
+                let bytes = unsafe { buffer[..*len].assume_init_ref() };
+                wire::decode(bytes, Vec::new())
+            }
+            Received::Long(block) => wire::decode(block, Vec::new()),
+        };
+        decoded.map_err(|error| {
+            GetError::Invalid(io::Error::new(
+                io::ErrorKind::InvalidData,
+                error.to_string(),
+            ))
+        })
+    }
+
+    #[track_caller]
+    fn wait_for<R>(
+        self,
+        word: &crate::shm::word::Word,
+        what: &'static &'static str,
+        wait: Wait,
+        mut attempt: impl FnMut(bool) -> Option<R>,
+    ) -> Option<R> {
+        match wait {
+            Wait::No => attempt(false),
+            Wait::Until(deadline) => {
+                waiting::wait_for(self.0.family(), word, what, deadline, attempt)
+            }
+        }
+    }
+}
+
+impl<T> Queue<T> {
+    /// With room for `capacity` items, at least one.
+    ///
+    /// # Errors
+    /// `InvalidInput` if the capacity is 0; else if there is no memory, or no descriptor for
+    /// the first of a family's shared objects.
+    #[doc(alias = "maxsize")]
+    pub fn bounded(capacity: usize) -> io::Result<Self>
+    where
+        T: 'static,
+    {
+        Core::create::<Self>(Some(capacity)).map(Self::over)
+    }
+
+    /// With room for as many as there is memory for.
+    ///
+    /// # Errors
+    /// If there is no memory, or no descriptor for the first of a family's shared objects.
+    pub fn unbounded() -> io::Result<Self>
+    where
+        T: 'static,
+    {
+        Core::create::<Self>(None).map(Self::over)
+    }
+
+    fn over(shared: Shared) -> Self {
+        let items = PhantomData;
+        Self { shared, items }
+    }
+
+    fn core(&self) -> Core<'_> {
+        Core(&self.shared)
+    }
+
+    /// Puts `item` into the queue; waits for room.
+    ///
+    /// # Errors
+    /// With the item: [`PutError::Closed`] if the queue is closed, before or during the wait,
+    /// or is full and no other process has it any more; [`PutError::Refused`] if it cannot be
+    /// encoded, or there is no memory.
+    ///
+    /// # Cancellation
+    /// A cancelled waiter drops its item, which was in the queue at no time.
+    #[track_caller]
+    pub fn put(&self, item: T) -> Result<(), PutError<T>>
+    where
+        T: Serialize,
+    {
+        self.core().put(item, FOREVER, false)
+    }
+
+    /// Puts `item` into the queue if there is room now.
+    ///
+    /// # Errors
+    /// As [`put`](Self::put), and [`PutError::Full`].
+    #[doc(alias = "put_nowait")]
+    pub fn try_put(&self, item: T) -> Result<(), PutError<T>>
+    where
+        T: Serialize,
+    {
+        self.core().put(item, Wait::No, false)
+    }
+
+    /// Puts `item` into the queue; waits for room for at most `limit`.
+    ///
+    /// # Errors
+    /// As [`put`](Self::put), and [`PutError::Full`] if it was too late.
+    ///
+    /// # Cancellation
+    /// As for [`put`](Self::put).
+    #[track_caller]
+    pub fn put_timeout(&self, item: T, limit: Duration) -> Result<(), PutError<T>>
+    where
+        T: Serialize,
+    {
+        self.core().put(item, Wait::within(limit), false)
+    }
+
+    /// Takes the oldest item; waits for one.
+    ///
+    /// # Errors
+    /// [`GetError::Closed`] if the queue is empty, and closed or no other process has it any
+    /// more; [`GetError::Invalid`] if the item cannot be decoded.
+    ///
+    /// # Cancellation
+    /// A cancelled waiter takes nothing.
+    #[track_caller]
+    pub fn get(&self) -> Result<T, GetError>
+    where
+        T: DeserializeOwned,
+    {
+        self.core().get(FOREVER, false)
+    }
+
+    /// Takes the oldest item, if there is one.
+    ///
+    /// # Errors
+    /// [`GetError::Empty`] if there is none; [`GetError::Closed`] if the queue is closed, too;
+    /// [`GetError::Invalid`] if the item cannot be decoded.
+    #[doc(alias = "get_nowait")]
+    pub fn try_get(&self) -> Result<T, GetError>
+    where
+        T: DeserializeOwned,
+    {
+        self.core().get(Wait::No, false)
+    }
+
+    /// Takes the oldest item; waits for one for at most `limit`.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get), and [`GetError::Empty`] if it was too late.
+    ///
+    /// # Cancellation
+    /// As for [`get`](Self::get).
+    #[track_caller]
+    pub fn get_timeout(&self, limit: Duration) -> Result<T, GetError>
+    where
+        T: DeserializeOwned,
+    {
+        self.core().get(Wait::within(limit), false)
+    }
+
+    /// Says that an item that this process has taken is done, for those who
+    /// [join](Self::join).
+    ///
+    /// # Errors
+    /// [`TooManyDone`] if this process has no item that is not done.
+    pub fn task_done(&self) -> Result<(), TooManyDone> {
+        let core = self.core();
+        let hold = self.shared.handle().hold();
+        if core.ring().task_done(core.arena(), hold) {
+            Ok(())
+        } else {
+            Err(TooManyDone(()))
+        }
+    }
+
+    /// Waits until all items that were put have been taken and reported done.
+    ///
+    /// # Errors
+    /// [`Abandoned`], once, as soon as a process has ended, or has dropped its handles, with
+    /// items in hand. Those count as done, so another `join` waits for the rest.
+    ///
+    /// # Cancellation
+    /// A cancelled waiter unwinds.
+    ///
+    /// # Examples
+    /// ```
+    /// use bingfa::process::{self, Queue};
+    ///
+    /// let queue = Queue::unbounded()?;
+    /// for n in 0..3 {
+    ///     queue.put(n).unwrap();
+    /// }
+    /// let worker = process::spawn(queue.clone(), |queue: Queue<u32>| {
+    ///     while let Ok(_) = queue.try_get() {
+    ///         queue.task_done().unwrap();
+    ///     }
+    /// });
+    /// queue.join().unwrap();
+    /// assert!(queue.is_empty());
+    /// worker.join().unwrap();
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn join(&self) -> Result<(), Abandoned> {
+        match self.join_until(FOREVER) {
+            Ok(()) => Ok(()),
+            Err(Unjoined::Abandoned(abandoned)) => Err(abandoned),
+            Err(Unjoined::Unfinished(_)) => unreachable!("it waits for ever"),
+        }
+    }
+
+    /// As [`join`](Self::join), for at most `limit`.
+    ///
+    /// # Errors
+    /// As [`join`](Self::join), and [`Unjoined::Unfinished`] if it was too late.
+    ///
+    /// # Cancellation
+    /// A cancelled waiter unwinds.
+    #[track_caller]
+    pub fn join_timeout(&self, limit: Duration) -> Result<(), Unjoined> {
+        self.join_until(Wait::within(limit))
+    }
+
+    #[track_caller]
+    fn join_until(&self, wait: Wait) -> Result<(), Unjoined> {
+        let core = self.core();
+        let ring = core.ring();
+        let told = ring.reported();
+        let unfinished = || {
+            let handle = self.shared.handle();
+            handle.with_finished(|finished| ring.unfinished(finished))
+        };
+        let attempt = |sleeps_next: bool| {
+            let abandoned = ring.abandoned();
+            if abandoned > told {
+                let pid = ring.report(abandoned).unsigned_abs();
+                let items = abandoned - told;
+                return Some(Err(Unjoined::Abandoned(Abandoned { pid, items })));
+            }
+            let done = (sleeps_next || ring.may_be_done()) && unfinished() == 0;
+            done.then_some(Ok(()))
+        };
+        core.wait_for(&ring.joined, JOIN, wait, attempt)
+            .unwrap_or_else(|| Err(Unjoined::Unfinished(unfinished())))
+    }
+
+    /// Closes the queue: what is in it can be taken, nothing goes in any more, and all who
+    /// wait are told.
+    #[doc(alias = "shutdown")]
+    pub fn close(&self) {
+        self.core().ring().close(self.core().arena());
+    }
+
+    /// Whether it was closed.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.core().ring().is_closed()
+    }
+
+    /// How many items are in it, at this moment.
+    #[must_use]
+    #[doc(alias = "qsize")]
+    pub fn len(&self) -> usize {
+        self.core().ring().len() as usize
+    }
+
+    /// Whether it has no items, at this moment.
+    #[must_use]
+    #[doc(alias = "empty")]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether it has no room, at this moment.
+    #[must_use]
+    #[doc(alias = "full")]
+    pub fn is_full(&self) -> bool {
+        self.core().ring().len() >= self.core().ring().capacity()
+    }
+
+    /// For how many items it has room; `None`: for as many as there is memory for.
+    #[must_use]
+    pub fn capacity(&self) -> Option<usize> {
+        let capacity = self.core().ring().capacity();
+        (capacity != u64::MAX).then_some(capacity as usize)
+    }
+}
+
+impl<T> Clone for Queue<T> {
+    fn clone(&self) -> Self {
+        Self::over(self.shared.clone())
+    }
+}
+
+impl<T> fmt::Debug for Queue<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Queue")
+            .field("len", &self.len())
+            .field("capacity", &self.capacity())
+            .field("closed", &self.is_closed())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<T> Serialize for Queue<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.shared
+            .export::<Self, S::Error>()?
+            .serialize(serializer)
+    }
+}
+
+impl<'de, T: 'static> Deserialize<'de> for Queue<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let token = Deserialize::deserialize(deserializer)?;
+        Shared::import::<Self, D::Error>(Kind::Queue, token).map(Self::over)
+    }
+}

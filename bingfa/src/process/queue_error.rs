@@ -1,0 +1,193 @@
+//! Why a queue between processes did not do what it was asked to.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+
+use crate::shm::ring;
+
+/// The process that was the last to let go of a queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Last(ring::Last);
+
+impl Last {
+    pub(super) fn new(last: ring::Last) -> Last {
+        Last(last)
+    }
+
+    /// Its number; it may be another process's by now.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.0.pid.unsigned_abs()
+    }
+
+    /// Whether the process has ended; else it has dropped its handles.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        !self.0.lives
+    }
+
+    /// How it has ended; `None` if it has not, or if nobody who saw it was its parent.
+    #[must_use]
+    pub fn exit_status(&self) -> Option<ExitStatus> {
+        self.0.status.map(ExitStatus::from_raw)
+    }
+}
+
+impl fmt::Display for Last {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let pid = self.pid();
+        match self.exit_status() {
+            _ if !self.has_ended() => write!(f, "process {pid}, which has dropped it"),
+            Some(status) => write!(f, "process {pid}, which has ended: {status}"),
+            None => write!(f, "process {pid}, which has ended"),
+        }
+    }
+}
+
+/// Nothing goes in any more, or nothing is left and nothing can come: the queue was closed, or
+/// no other process has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[doc(alias = "ShutDown")]
+pub struct Closed {
+    pub(super) last: Option<Last>,
+    pub(super) by_hand: bool,
+}
+
+impl Closed {
+    /// The process that was the last to let go of the queue, if any has.
+    #[must_use]
+    pub fn last(&self) -> Option<&Last> {
+        self.last.as_ref()
+    }
+}
+
+impl fmt::Display for Closed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.last {
+            Some(last) if !self.by_hand => {
+                write!(f, "no other process has the queue; the last was {last}")
+            }
+            _ => f.write_str("the queue is closed"),
+        }
+    }
+}
+
+impl Error for Closed {}
+
+/// Why a queue gave the item back.
+pub enum PutError<T> {
+    /// At capacity, for as long as the caller was ready to wait: a retry may succeed.
+    Full(T),
+    /// No retry will succeed, unless another process gets the queue.
+    Closed(T, Closed),
+    /// It cannot be encoded, or there is no memory for it.
+    Refused(T, io::Error),
+}
+
+impl<T> PutError<T> {
+    /// The item.
+    pub fn into_inner(self) -> T {
+        match self {
+            PutError::Full(item) | PutError::Closed(item, _) | PutError::Refused(item, _) => item,
+        }
+    }
+
+    /// True if a retry may succeed.
+    pub fn is_full(&self) -> bool {
+        matches!(self, PutError::Full(_))
+    }
+}
+
+impl<T> fmt::Debug for PutError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            PutError::Full(_) => f.write_str("Full(..)"),
+            PutError::Closed(_, why) => write!(f, "Closed(.., {why:?})"),
+            PutError::Refused(_, why) => write!(f, "Refused(.., {why:?})"),
+        }
+    }
+}
+
+impl<T> fmt::Display for PutError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            PutError::Full(_) => f.write_str("the queue is full"),
+            PutError::Closed(_, why) => why.fmt(f),
+            PutError::Refused(_, why) => write!(f, "the item cannot be put into the queue: {why}"),
+        }
+    }
+}
+
+impl<T> Error for PutError<T> {}
+
+/// Why a queue gave nothing.
+#[derive(Debug)]
+pub enum GetError {
+    /// Nothing there, for as long as the caller was ready to wait: a retry may succeed.
+    Empty,
+    /// No retry will succeed, unless another process gets the queue.
+    Closed(Closed),
+    /// An item was taken, and cannot be decoded: it is gone. It counts as taken, so
+    /// [`task_done`](super::Queue::task_done) is due for it.
+    Invalid(io::Error),
+}
+
+impl fmt::Display for GetError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            GetError::Empty => f.write_str("the queue is empty"),
+            GetError::Closed(why) => write!(f, "the queue is empty, and {why}"),
+            GetError::Invalid(why) => write!(f, "the item: {why}"),
+        }
+    }
+}
+
+impl Error for GetError {}
+
+/// What [`join`](super::Queue::join) found: a process has ended, or has let go of the queue,
+/// with items that it had taken and not reported done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Abandoned {
+    /// The last such process.
+    pub pid: u32,
+    /// How many items, of all such processes, since this was last told.
+    pub items: u64,
+}
+
+impl fmt::Display for Abandoned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Abandoned { pid, items } = self;
+        write!(
+            f,
+            "{items} items were taken and never done: process {pid} has ended with them"
+        )
+    }
+}
+
+impl Error for Abandoned {}
+
+/// Why [`join_timeout`](super::Queue::join_timeout) did not come to an end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unjoined {
+    /// So many items were not done in time.
+    Unfinished(u64),
+    /// See there.
+    Abandoned(Abandoned),
+}
+
+impl fmt::Display for Unjoined {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Unjoined::Unfinished(items) => {
+                write!(f, "{items} items of the queue were not reported done")
+            }
+            Unjoined::Abandoned(abandoned) => abandoned.fmt(f),
+        }
+    }
+}
+
+impl Error for Unjoined {}

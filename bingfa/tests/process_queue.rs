@@ -1,0 +1,550 @@
+//! Queues and channels between processes, and what happens to them when processes die.
+
+mod common;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::time::Duration;
+
+use bingfa::coroutine;
+use bingfa::process::{
+    self, Abandoned, Builder, Fd, GetError, JoinHandle, PutError, Queue, RawValue, Receiver,
+    Sender, Unjoined, Value,
+};
+use common::{LONG, SHORT, assert_well, in_child, labelled, on_both, on_one_thread, until};
+use serde::{Deserialize, Serialize};
+
+/// A test in a process of its own.
+#[track_caller]
+fn child(name: &str, test: impl FnOnce()) {
+    if let Some(output) = in_child(name, &[], test) {
+        assert_well(&output);
+    }
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+enum Dish {
+    Bun(u32),
+    Soup { name: String, hot: bool },
+    Nothing,
+}
+
+#[test]
+fn items_of_every_length_arrive_in_order() {
+    labelled("lengths", || {
+        on_both(|| {
+            let (there, back) = (Queue::bounded(4).unwrap(), Queue::unbounded().unwrap());
+            let child = process::spawn((there.clone(), back.clone()), |(there, back)| {
+                let (there, back): (Queue<Vec<u8>>, Queue<Vec<u8>>) = (there, back);
+                while let Ok(mut item) = there.get() {
+                    item.reverse();
+                    back.put(item).unwrap();
+                }
+            });
+            let lengths = [
+                0, 1, 7, 8, 9, 100, 1000, 4093, 4094, 4095, 4096, 4097, 70_000, 3,
+            ];
+            let item = |len: usize| (0..len).map(|i| (i * 7 + len) as u8).collect::<Vec<_>>();
+            for round in 0..20 {
+                for len in lengths {
+                    there.put(item(len + round)).unwrap();
+                }
+            }
+            there.close();
+            assert!(matches!(there.put(vec![]), Err(PutError::Closed(item, _)) if item.is_empty()));
+            for round in 0..20 {
+                for len in lengths {
+                    let mut same = back.get().unwrap();
+                    same.reverse();
+                    assert!(same == item(len + round), "{len} {round}");
+                }
+            }
+            child.join().unwrap();
+        });
+    });
+}
+
+#[test]
+fn many_producers_and_consumers_lose_and_double_nothing() {
+    const EACH: u64 = 3000;
+    let (queue, sums) = (Queue::bounded(16).unwrap(), Queue::unbounded().unwrap());
+    let producers: Vec<_> = (0..3u64)
+        .map(|who| {
+            process::spawn((queue.clone(), who), |(queue, who): (Queue<u64>, u64)| {
+                for n in 0..EACH {
+                    queue.put(who * EACH + n).unwrap();
+                }
+            })
+        })
+        .collect();
+    let consumers: Vec<_> = (0..3)
+        .map(|_| {
+            process::spawn((queue.clone(), sums.clone()), |(queue, sums)| {
+                let (queue, sums): (Queue<u64>, Queue<Vec<u64>>) = (queue, sums);
+                let mut mine = Vec::new();
+                while let Ok(n) = queue.get() {
+                    mine.push(n);
+                    queue.task_done().unwrap();
+                }
+                sums.put(mine).unwrap();
+            })
+        })
+        .collect();
+    for producer in producers {
+        producer.join().unwrap();
+    }
+    queue.join().unwrap();
+    queue.close();
+    let mut all: Vec<u64> = (0..3).flat_map(|_| sums.get().unwrap()).collect();
+    all.sort_unstable();
+    assert!(all.iter().copied().eq(0..3 * EACH));
+    for consumer in consumers {
+        consumer.join().unwrap();
+    }
+}
+
+#[test]
+fn what_a_queue_says_of_itself() {
+    on_both(|| {
+        let queue = Queue::bounded(2).unwrap();
+        assert!(queue.is_empty() && !queue.is_full() && queue.capacity() == Some(2));
+        queue.put(Dish::Bun(1)).unwrap();
+        let soup = Dish::Soup {
+            name: "wonton".into(),
+            hot: true,
+        };
+        queue.try_put(soup).unwrap();
+        assert!(queue.is_full() && queue.len() == 2);
+        let full = queue.try_put(Dish::Nothing).unwrap_err();
+        assert!(full.is_full() && full.into_inner() == Dish::Nothing);
+        let late = queue.put_timeout(Dish::Nothing, SHORT).unwrap_err();
+        assert_eq!(late.to_string(), "the queue is full");
+        assert_eq!(queue.get().unwrap(), Dish::Bun(1));
+        assert_eq!(queue.join_timeout(SHORT), Err(Unjoined::Unfinished(2)));
+        assert!(matches!(queue.get().unwrap(), Dish::Soup { hot: true, .. }));
+        assert!(matches!(queue.try_get(), Err(GetError::Empty)));
+        assert!(matches!(queue.get_timeout(SHORT), Err(GetError::Empty)));
+        queue.task_done().unwrap();
+        queue.task_done().unwrap();
+        queue.task_done().unwrap_err();
+        queue.join().unwrap();
+        queue.close();
+        assert!(queue.is_closed());
+        let closed = queue.get().unwrap_err();
+        assert_eq!(
+            closed.to_string(),
+            "the queue is empty, and the queue is closed"
+        );
+        assert!(Queue::<u8>::bounded(0).is_err());
+        let fd = Queue::unbounded().unwrap();
+        let (_r, w) = std::io::pipe().unwrap();
+        let refused = fd.put(Fd::from(std::os::fd::OwnedFd::from(w))).unwrap_err();
+        assert!(refused.to_string().contains("process::pipe"), "{refused}");
+    });
+}
+
+#[test]
+fn waits_suspend_a_coroutine_and_can_be_cut_short() {
+    on_one_thread(|| {
+        let queue: Queue<u32> = Queue::bounded(1).unwrap();
+        let getters: Vec<_> = (0..3)
+            .map(|_| {
+                let queue = queue.clone();
+                coroutine::spawn_local(move || queue.get().unwrap())
+            })
+            .collect();
+        for getter in &getters {
+            common::until_in(getter, "process queue get");
+        }
+        getters[1].cancel();
+        let child = process::spawn(queue.clone(), |queue: Queue<u32>| {
+            queue.put(1).unwrap();
+            queue.put(1).unwrap();
+        });
+        let ended = getters.into_iter().map(|getter| getter.join().ok());
+        assert_eq!(ended.flatten().sum::<u32>(), 2);
+        child.join().unwrap();
+        assert!(queue.is_empty());
+
+        let queue: Queue<u32> = Queue::bounded(1).unwrap(); // which nobody has let go of
+        queue.put(5).unwrap();
+        let putter = {
+            let queue = queue.clone();
+            coroutine::spawn_local(move || drop(queue.put_timeout(6, LONG)))
+        };
+        common::until_in(&putter, "process queue put");
+        putter.cancel();
+        putter.join().unwrap_err();
+        assert_eq!(queue.get().unwrap(), 5);
+        assert!(bingfa::time::timeout(SHORT, || drop(queue.get_timeout(LONG))).is_err());
+    });
+}
+
+#[test]
+fn a_wait_that_nobody_can_end_is_an_error_that_names_the_last() {
+    on_both(|| {
+        let queue: Queue<u32> = Queue::bounded(1).unwrap();
+        let producer = process::spawn(queue.clone(), |queue: Queue<u32>| {
+            queue.put(1).unwrap();
+            std::thread::sleep(LONG);
+        });
+        assert_eq!(queue.get().unwrap(), 1);
+        let waiter = {
+            let queue = queue.clone();
+            coroutine::spawn(move || queue.get().unwrap_err().to_string())
+        };
+        common::until_in(&waiter, "process queue get");
+        producer.kill().unwrap();
+        let text = waiter.join().unwrap();
+        let named = format!("process {}, which has ended", producer.pid());
+        assert!(text.contains(&named), "{text}");
+        // One item fits without anybody to take it; the next would wait for ever.
+        queue.put(2).unwrap();
+        let Err(PutError::Closed(3, why)) = queue.put(3) else {
+            panic!("nobody can take it");
+        };
+        let last = why.last().unwrap();
+        assert!(last.has_ended() && last.pid() == producer.pid());
+        producer.join().unwrap_err();
+        // Somebody gets it, so it works again.
+        let next = process::spawn(queue.clone(), |queue: Queue<u32>| {
+            (queue.get().unwrap(), queue.get().unwrap())
+        });
+        queue.put(3).unwrap();
+        assert_eq!(next.join().unwrap(), (2, 3));
+    });
+}
+
+#[test]
+fn items_in_dead_hands_are_told_to_who_joins() {
+    on_both(|| {
+        let queue: Queue<u32> = Queue::unbounded().unwrap();
+        let here = RawValue::new(0u32).unwrap();
+        for n in 0..5 {
+            queue.put(n).unwrap();
+        }
+        let worker = process::spawn((queue.clone(), here.clone()), |(queue, here)| {
+            let (queue, here): (Queue<u32>, RawValue<u32>) = (queue, here);
+            for _ in 0..3 {
+                queue.get().unwrap();
+            }
+            queue.task_done().unwrap();
+            here.set(1);
+            std::thread::sleep(LONG);
+        });
+        until(|| here.get() == 1);
+        let joiners: Vec<_> = (0..2)
+            .map(|_| {
+                let queue = queue.clone();
+                coroutine::spawn(move || queue.join())
+            })
+            .collect();
+        for joiner in &joiners {
+            common::until_in(joiner, "process queue join");
+        }
+        worker.kill().unwrap();
+        for joiner in joiners {
+            let Err(Abandoned { pid, items, .. }) = joiner.join().unwrap() else {
+                panic!("two were not done");
+            };
+            assert_eq!((pid, items), (worker.pid(), 2));
+        }
+        worker.join().unwrap_err();
+        // Told once; the other two are still to be done.
+        assert_eq!(queue.join_timeout(SHORT), Err(Unjoined::Unfinished(2)));
+        for _ in 0..2 {
+            queue.get().unwrap();
+            queue.task_done().unwrap();
+        }
+        queue.join().unwrap();
+    });
+}
+
+/// Kills children at moments that nobody has chosen, while they do what `work` does.
+fn kill_at_any_moment(
+    rounds: u32,
+    spawn: impl Fn() -> JoinHandle<()>,
+    mut between: impl FnMut(u32),
+) {
+    static PAUSE: AtomicUsize = AtomicUsize::new(0);
+    for round in 0..rounds {
+        let child = spawn();
+        // Longer and longer, in steps of an odd length, so that all moments are met.
+        let pause = 200 + (PAUSE.fetch_add(1, SeqCst) * 373) % 4000;
+        std::thread::sleep(Duration::from_micros(pause as u64));
+        child.kill().unwrap();
+        child.join().unwrap_err();
+        between(round);
+    }
+}
+
+#[test]
+fn producers_killed_at_any_moment_lose_and_double_nothing_committed() {
+    child(
+        "producers_killed_at_any_moment_lose_and_double_nothing_committed",
+        || {
+            let queue: Queue<Vec<u64>> = Queue::bounded(64).unwrap();
+            // How far the producer has come, as it says itself before and after each put.
+            let (begun, done) = (RawValue::new(0u64).unwrap(), RawValue::new(0u64).unwrap());
+            let consumer = {
+                let queue = queue.clone();
+                std::thread::spawn(move || {
+                    let mut seen: Vec<u64> = Vec::new();
+                    loop {
+                        match queue.get_timeout(LONG) {
+                            Ok(item) if item.is_empty() => return seen,
+                            Ok(item) => {
+                                assert!(item.iter().all(|n| *n == item[0]), "a torn item");
+                                seen.push(item[0]);
+                            }
+                            // Between two producers.
+                            Err(GetError::Closed(_)) => std::thread::yield_now(),
+                            Err(error) => panic!("{error}"),
+                        }
+                    }
+                })
+            };
+            let mut doubtful = BTreeSet::new();
+            kill_at_any_moment(
+                60,
+                || {
+                    let arguments = (queue.clone(), begun.clone(), done.clone());
+                    process::spawn(arguments, |(queue, begun, done)| {
+                        let queue: Queue<Vec<u64>> = queue;
+                        let (begun, done): (RawValue<u64>, RawValue<u64>) = (begun, done);
+                        loop {
+                            let n = begun.get() + 1;
+                            begun.set(n);
+                            // Every seventh does not fit into a segment.
+                            let len = if n % 7 == 0 {
+                                3000
+                            } else {
+                                n as usize % 50 + 1
+                            };
+                            queue.put(vec![n; len]).unwrap();
+                            done.set(n);
+                        }
+                    })
+                },
+                |_| {
+                    if begun.get() != done.get() {
+                        doubtful.insert(begun.get());
+                    }
+                },
+            );
+            // The last word is ours: whatever locks the dead left, it goes through.
+            queue.put(Vec::new()).unwrap();
+            let seen = consumer.join().unwrap();
+            assert!(
+                seen.len() > 100,
+                "they were killed before they did anything"
+            );
+            let mut missing: BTreeSet<u64> = (1..=begun.get()).collect();
+            let mut before = 0;
+            for n in seen {
+                assert!(n > before, "{n} after {before}: doubled or out of order");
+                before = n;
+                missing.remove(&n);
+            }
+            assert!(
+                missing.is_subset(&doubtful),
+                "lost: {:?}",
+                missing.difference(&doubtful)
+            );
+        },
+    );
+}
+
+#[test]
+fn consumers_killed_at_any_moment_lose_and_double_nothing() {
+    child(
+        "consumers_killed_at_any_moment_lose_and_double_nothing",
+        || {
+            let queue: Queue<Vec<u64>> = Queue::bounded(64).unwrap();
+            let end = RawValue::new(0u32).unwrap();
+            let producer = process::spawn((queue.clone(), end.clone()), |(queue, end)| {
+                let (queue, end): (Queue<Vec<u64>>, RawValue<u32>) = (queue, end);
+                let mut n = 0;
+                while end.get() == 0 {
+                    n += 1;
+                    let len = if n % 7 == 0 {
+                        3000
+                    } else {
+                        n as usize % 50 + 1
+                    };
+                    queue.put(vec![n; len]).unwrap();
+                }
+                n
+            });
+            let seen = RawValue::new(0u64).unwrap();
+            let (mut gaps, mut told) = (0, 0);
+            kill_at_any_moment(
+                60,
+                || {
+                    process::spawn((queue.clone(), seen.clone()), |(queue, seen)| {
+                        let (queue, seen): (Queue<Vec<u64>>, RawValue<u64>) = (queue, seen);
+                        loop {
+                            let item = queue.get().unwrap();
+                            assert!(item.iter().all(|n| *n == item[0]), "a torn item");
+                            assert!(item[0] > seen.get(), "doubled");
+                            seen.set(item[0]);
+                            queue.task_done().unwrap();
+                        }
+                    })
+                },
+                |round| {
+                    // The next item is the next one, or one died in the hands of the dead.
+                    let item = queue.get().unwrap();
+                    queue.task_done().unwrap();
+                    let missing = item[0] - seen.get() - 1;
+                    assert!(missing <= 1, "round {round}: {missing} items were lost");
+                    gaps += missing;
+                    seen.set(item[0]);
+                    if let Err(Unjoined::Abandoned(abandoned)) = queue.join_timeout(Duration::ZERO)
+                    {
+                        told += abandoned.items;
+                    }
+                },
+            );
+            end.set(1);
+            let mut last = seen.get();
+            assert!(last > 100, "they were killed before they did anything");
+            let put = loop {
+                match queue.get() {
+                    Ok(item) => {
+                        assert_eq!(item[0], last + 1);
+                        last += 1;
+                        queue.task_done().unwrap();
+                    }
+                    Err(GetError::Closed(_)) => break producer.join().unwrap(),
+                    Err(error) => panic!("{error}"),
+                }
+            };
+            assert_eq!(last, put);
+            // Who was killed between the get and its `seen`, or before `task_done`, had it in hand.
+            assert!(told >= gaps, "{gaps} items were lost, {told} were told of");
+            queue.join().unwrap();
+        },
+    );
+}
+
+#[test]
+fn a_channel_ends_when_one_of_its_ends_has_gone() {
+    on_both(|| {
+        let (sender, receiver) = process::channel::<u32>(Some(2)).unwrap();
+        let senders: Vec<_> = (0..2)
+            .map(|n| {
+                process::spawn((n, sender.clone()), |(n, sender): (u32, Sender<u32>)| {
+                    for _ in 0..10 {
+                        sender.send(n).unwrap();
+                    }
+                })
+            })
+            .collect();
+        drop(sender);
+        assert_eq!(receiver.iter().sum::<u32>(), 10);
+        assert!(matches!(receiver.try_recv(), Err(GetError::Closed(_))));
+        for sender in senders {
+            sender.join().unwrap();
+        }
+
+        let (sender, receiver) = process::channel::<u32>(Some(1)).unwrap();
+        let taker = process::spawn(receiver, |receiver: Receiver<u32>| {
+            receiver.recv().unwrap();
+            std::thread::sleep(LONG);
+        });
+        sender.send(1).unwrap();
+        until(|| sender.is_empty());
+        sender.send(2).unwrap();
+        let waiter = {
+            let sender = sender.clone();
+            coroutine::spawn(move || sender.send(3).unwrap_err().to_string())
+        };
+        common::until_in(&waiter, "process queue put");
+        taker.kill().unwrap();
+        let text = waiter.join().unwrap();
+        assert!(text.contains(&format!("process {}", taker.pid())), "{text}");
+        assert!(matches!(sender.try_send(4), Err(PutError::Closed(4, _))));
+        taker.join().unwrap_err();
+    });
+}
+
+#[test]
+fn handles_travel_in_items_and_outlive_their_sender() {
+    let queue: Queue<(Queue<u32>, Value<u32>)> = Queue::unbounded().unwrap();
+    let sender = process::spawn(queue.clone(), |queue: Queue<(Queue<u32>, Value<u32>)>| {
+        let inner = Queue::unbounded().unwrap();
+        inner.put(7).unwrap();
+        queue.put((inner, Value::new(8).unwrap())).unwrap();
+    });
+    sender.join().unwrap();
+    let (inner, value) = queue.get().unwrap();
+    assert_eq!((inner.get().unwrap(), value.get()), (7, 8));
+}
+
+/// How much memory the family's file has.
+fn committed() -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    let fds = fs::read_dir("/proc/self/fd").unwrap();
+    fds.filter_map(|fd| {
+        let path = fd.unwrap().path();
+        let target = fs::read_link(&path).ok()?;
+        let is_memory = target.to_string_lossy().contains("memfd:bingfa");
+        is_memory.then(|| fs::metadata(path).unwrap().blocks() * 512)
+    })
+    .sum()
+}
+
+#[test]
+fn a_queue_leaves_nothing_behind() {
+    child("a_queue_leaves_nothing_behind", || {
+        let round = || {
+            let queue: Queue<Vec<u8>> = Queue::unbounded().unwrap();
+            for len in [10, 5000, 100_000, 3] {
+                for _ in 0..20 {
+                    queue.put(vec![1; len]).unwrap();
+                }
+            }
+            let child = process::spawn(queue.clone(), |queue: Queue<Vec<u8>>| {
+                (0..30).map(|_| queue.get().unwrap().len()).sum::<usize>()
+            });
+            assert_eq!(child.join().unwrap(), 200 + 50_000);
+            // Fifty are in it when it goes.
+        };
+        round();
+        let before = committed();
+        for _ in 0..20 {
+            round();
+        }
+        assert!(
+            committed() <= before + (1 << 20),
+            "{before} {}",
+            committed()
+        );
+    });
+}
+
+#[test]
+fn ten_thousand_queues_work_at_once() {
+    child("ten_thousand_queues_work_at_once", || {
+        let queues: Vec<Queue<u32>> = (0..10_000).map(|_| Queue::bounded(1).unwrap()).collect();
+        let child = Builder::new().spawn(queues.clone(), |queues: Vec<Queue<u32>>| {
+            for (n, queue) in queues.iter().enumerate() {
+                queue.put(n as u32).unwrap();
+            }
+        });
+        common::runtime(bingfa::IoBackend::Auto, 1).run(|| {
+            let getters: Vec<_> = queues
+                .iter()
+                .map(|queue| {
+                    let queue = queue.clone();
+                    coroutine::spawn_local(move || u64::from(queue.get().unwrap()))
+                })
+                .collect();
+            let sum: u64 = getters.into_iter().map(|g| g.join().unwrap()).sum();
+            assert_eq!(sum, 49_995_000);
+        });
+        child.unwrap().join().unwrap();
+    });
+}
