@@ -82,11 +82,6 @@ pub fn rendezvous<T>() -> (Sender<T>, Receiver<T>) {
     channel(Some(0))
 }
 
-/// The point in time that is so far away; `None`: further than the clock goes.
-fn after(limit: Duration) -> Option<Instant> {
-    Instant::now().checked_add(limit)
-}
-
 /// `try_recv`'s and `recv_timeout`'s errors say the same.
 fn timeout_error(error: GetError) -> RecvTimeoutError {
     match error {
@@ -134,7 +129,8 @@ impl<T> Sender<T> {
     /// As for `send`.
     #[track_caller]
     pub fn send_timeout(&self, message: T, limit: Duration) -> Result<(), SendTimeoutError<T>> {
-        Ok(self.0.exchange().put(message, after(limit), &"send")?)
+        let deadline = Instant::now().checked_add(limit);
+        Ok(self.0.exchange().put(message, deadline, &"send")?)
     }
 
     /// As [`send`](Self::send), but waits at most until `deadline`.
@@ -213,7 +209,7 @@ impl<T> Receiver<T> {
     pub fn recv_timeout(&self, limit: Duration) -> Result<T, RecvTimeoutError> {
         self.0
             .exchange()
-            .get(after(limit), &"recv")
+            .get(Instant::now().checked_add(limit), &"recv")
             .map_err(timeout_error)
     }
 

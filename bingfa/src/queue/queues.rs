@@ -84,11 +84,6 @@ impl<O: Order> Default for QueueOf<O> {
     }
 }
 
-/// The point in time that is so far away; `None`: further than the clock goes.
-fn after(limit: Duration) -> Option<Instant> {
-    Instant::now().checked_add(limit)
-}
-
 impl<O: Order> QueueOf<O> {
     /// With room for `capacity` items, or for all with `None`.
     ///
@@ -152,7 +147,8 @@ impl<O: Order> QueueOf<O> {
     /// As for `put`.
     #[track_caller]
     pub fn put_timeout(&self, item: O::Item, limit: Duration) -> Result<(), PutError<O::Item>> {
-        self.exchange.put(item, after(limit), &"queue put")
+        let deadline = Instant::now().checked_add(limit);
+        self.exchange.put(item, deadline, &"queue put")
     }
 
     /// As [`put`](Self::put), but waits at most until `deadline`.
@@ -227,7 +223,8 @@ impl<O: Order> QueueOf<O> {
     /// ```
     #[track_caller]
     pub fn get_timeout(&self, limit: Duration) -> Result<O::Item, GetError> {
-        self.exchange.get(after(limit), &"queue get")
+        let deadline = Instant::now().checked_add(limit);
+        self.exchange.get(deadline, &"queue get")
     }
 
     /// As [`get`](Self::get), but waits at most until `deadline`.
@@ -334,7 +331,7 @@ impl<O: Order> QueueOf<O> {
     /// As for `join`.
     #[track_caller]
     pub fn join_timeout(&self, limit: Duration) -> Result<(), Unfinished> {
-        self.exchange.join(after(limit))
+        self.exchange.join(Instant::now().checked_add(limit))
     }
 
     /// As [`join`](Self::join), but waits at most until `deadline`.

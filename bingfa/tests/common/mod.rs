@@ -8,6 +8,7 @@
 )]
 
 pub mod crew;
+pub mod family;
 pub mod usage;
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
