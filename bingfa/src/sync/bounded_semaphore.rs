@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::raw_semaphore::RawSemaphore;
-use super::semaphore::{self, ArcSemaphorePermit, Owner, Semaphore, SemaphorePermit};
+use super::semaphore::{ArcSemaphorePermit, Owner, Semaphore, SemaphorePermit};
 
 /// A [`Semaphore`] that never has more permits than it began with.
 ///
@@ -29,7 +29,7 @@ use super::semaphore::{self, ArcSemaphorePermit, Owner, Semaphore, SemaphorePerm
 /// assert_eq!(connections.available_permits(), 2);
 /// ```
 pub struct BoundedSemaphore {
-    raw: RawSemaphore,
+    semaphore: Semaphore,
     bound: usize,
 }
 
@@ -53,15 +53,14 @@ impl BoundedSemaphore {
     /// If they are more than [`Semaphore::MAX_PERMITS`].
     #[must_use]
     pub const fn new(permits: usize) -> Self {
-        assert!(permits <= Semaphore::MAX_PERMITS, "too many permits");
         Self {
-            raw: RawSemaphore::new(permits as u64),
+            semaphore: Semaphore::new(permits),
             bound: permits,
         }
     }
 
     pub(super) fn raw(&self) -> &RawSemaphore {
-        &self.raw
+        self.semaphore.raw()
     }
 
     #[track_caller]
@@ -132,12 +131,12 @@ impl BoundedSemaphore {
     #[inline]
     #[track_caller]
     pub fn acquire_many(&self, count: usize) -> SemaphorePermit<'_> {
-        semaphore::acquire(&self.raw, self.within_bound(count))
+        self.semaphore.acquire_many(self.within_bound(count))
     }
 
     /// Takes so many permits; `None`: they are not free, or others wait.
     pub fn try_acquire_many(&self, count: usize) -> Option<SemaphorePermit<'_>> {
-        semaphore::try_acquire(&self.raw, count)
+        self.semaphore.try_acquire_many(count)
     }
 
     /// Waits for so many permits, for at most `limit`; `None`: it was too late.
@@ -150,7 +149,7 @@ impl BoundedSemaphore {
         count: usize,
         limit: Duration,
     ) -> Option<SemaphorePermit<'_>> {
-        semaphore::acquire_until(&self.raw, count, Instant::now().checked_add(limit))
+        self.semaphore.acquire_many_timeout(count, limit)
     }
 
     /// Waits for so many permits until `deadline`; `None`: it was too late.
@@ -163,7 +162,7 @@ impl BoundedSemaphore {
         count: usize,
         deadline: Instant,
     ) -> Option<SemaphorePermit<'_>> {
-        semaphore::acquire_until(&self.raw, count, Some(deadline))
+        self.semaphore.acquire_many_deadline(count, deadline)
     }
 
     /// Waits for so many permits, as an async task.
@@ -174,7 +173,8 @@ impl BoundedSemaphore {
     /// # Cancellation
     /// As for [`Semaphore::acquire_async`].
     pub async fn acquire_many_async(&self, count: usize) -> SemaphorePermit<'_> {
-        semaphore::acquire_async(&self.raw, self.within_bound(count)).await
+        let count = self.within_bound(count);
+        self.semaphore.acquire_many_async(count).await
     }
 
     /// Waits for a permit that keeps the semaphore alive, and takes it.
@@ -213,7 +213,8 @@ impl BoundedSemaphore {
     /// # Errors
     /// [`TooManyPermits`], and nothing is put back, if fewer were forgotten.
     pub fn release(&self, count: usize) -> Result<(), TooManyPermits> {
-        let released = self.raw.remember(count as u64) && self.raw.add(count as u64);
+        let (raw, count) = (self.raw(), count as u64);
+        let released = raw.remember(count) && raw.add(count);
         released.then_some(()).ok_or(TooManyPermits(()))
     }
 
@@ -221,7 +222,7 @@ impl BoundedSemaphore {
     #[doc(alias = "value")]
     #[must_use]
     pub fn available_permits(&self) -> usize {
-        self.raw.free() as usize
+        self.semaphore.available_permits()
     }
 }
 

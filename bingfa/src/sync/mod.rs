@@ -35,6 +35,8 @@ mod condvar;
 mod event;
 pub(crate) mod exchange;
 #[cfg(not(loom))]
+mod guard;
+#[cfg(not(loom))]
 mod lazy_lock;
 #[cfg(not(loom))]
 pub mod mpsc;

@@ -10,11 +10,11 @@ use std::cell::UnsafeCell;
 use std::fmt;
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
-use std::ops::{Deref, DerefMut};
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::guard::guards_that_change;
 use super::poison::{self, Before, LockResult, TryLockError, TryLockResult};
 use super::raw_mutex::{LockFuture, Locked, RawMutex};
 use crate::park::{carrier, deadlock};
@@ -114,7 +114,7 @@ impl<T: ?Sized> Mutex<T> {
             return Ok(self.guard(id));
         }
         self.wait(id, None);
-        poison::wrap(self.raw.is_poisoned(), self.guard(id))
+        self.locked(id)
     }
 
     /// True: the lock is the caller's; false: the deadline has passed.
@@ -137,11 +137,7 @@ impl<T: ?Sized> Mutex<T> {
     #[inline]
     pub fn try_lock(&self) -> TryLockResult<MutexGuard<'_, T>> {
         let id = carrier::id();
-        if self.raw.try_lock(id) {
-            poison::wrap_try(self.raw.is_poisoned(), self.guard(id))
-        } else {
-            Err(TryLockError::WouldBlock)
-        }
+        poison::wrap_try(self.raw.try_lock(id), || self.locked(id))
     }
 
     /// Waits for the lock, for at most `limit`, and takes it.
@@ -183,11 +179,7 @@ impl<T: ?Sized> Mutex<T> {
     #[track_caller]
     fn try_lock_until(&self, deadline: Option<Instant>) -> TryLockResult<MutexGuard<'_, T>> {
         let id = carrier::id();
-        if self.wait(id, deadline) {
-            poison::wrap_try(self.raw.is_poisoned(), self.guard(id))
-        } else {
-            Err(TryLockError::WouldBlock)
-        }
+        poison::wrap_try(self.wait(id, deadline), || self.locked(id))
     }
 
     /// Waits for the lock, as an async task, and takes it. (In a coroutine or thread:
@@ -202,7 +194,7 @@ impl<T: ?Sized> Mutex<T> {
     /// Dropping the future leaves the queue; if it was given the lock, that goes to the next.
     pub async fn lock_async(&self) -> LockResult<MutexGuard<'_, T>> {
         LockFuture::new(&self.raw).await;
-        poison::wrap(self.raw.is_poisoned(), self.guard(carrier::ANONYMOUS))
+        self.locked(carrier::ANONYMOUS)
     }
 
     /// Waits for the lock and takes it, with a guard that keeps the lock alive.
@@ -230,7 +222,7 @@ impl<T: ?Sized> Mutex<T> {
         if !self.raw.lock_fast(carrier::ANONYMOUS) {
             self.wait(carrier::ANONYMOUS, None);
         }
-        poison::wrap(self.raw.is_poisoned(), self.arc_guard())
+        self.locked_arc()
     }
 
     /// Takes the lock if it is free, with a guard that keeps the lock alive.
@@ -238,11 +230,7 @@ impl<T: ?Sized> Mutex<T> {
     /// # Errors
     /// As [`try_lock`](Self::try_lock).
     pub fn try_lock_arc(self: &Arc<Self>) -> TryLockResult<ArcMutexGuard<T>> {
-        if self.raw.try_lock(carrier::ANONYMOUS) {
-            poison::wrap_try(self.raw.is_poisoned(), self.arc_guard())
-        } else {
-            Err(TryLockError::WouldBlock)
-        }
+        poison::wrap_try(self.raw.try_lock(carrier::ANONYMOUS), || self.locked_arc())
     }
 
     /// Waits for the lock, as an async task, and takes it, with a guard that keeps the lock
@@ -255,7 +243,7 @@ impl<T: ?Sized> Mutex<T> {
     /// As for [`lock_async`](Self::lock_async).
     pub async fn lock_arc_async(self: &Arc<Self>) -> LockResult<ArcMutexGuard<T>> {
         LockFuture::new(&self.raw).await;
-        poison::wrap(self.raw.is_poisoned(), self.arc_guard())
+        self.locked_arc()
     }
 
     /// Whether a panic has poisoned the lock.
@@ -299,12 +287,19 @@ impl<T: ?Sized> Mutex<T> {
         }
     }
 
-    /// The caller holds the lock, as somebody whom nobody knows.
-    fn arc_guard(self: &Arc<Self>) -> ArcMutexGuard<T> {
-        ArcMutexGuard {
+    /// The same, as an error if the lock is poisoned.
+    #[inline(always)]
+    fn locked(&self, id: u64) -> LockResult<MutexGuard<'_, T>> {
+        poison::wrap(self.raw.is_poisoned(), self.guard(id))
+    }
+
+    /// The same of a caller that holds the lock as somebody whom nobody knows.
+    fn locked_arc(self: &Arc<Self>) -> LockResult<ArcMutexGuard<T>> {
+        let guard = ArcMutexGuard {
             mutex: self.clone(),
             before: Before::now(),
-        }
+        };
+        poison::wrap(self.raw.is_poisoned(), guard)
     }
 
     /// A guard goes.
@@ -382,36 +377,6 @@ impl<T: ?Sized> Drop for MutexGuard<'_, T> {
     }
 }
 
-impl<T: ?Sized> Deref for MutexGuard<'_, T> {
-    type Target = T;
-
-    #[inline]
-    fn deref(&self) -> &T {
-        // SAFETY: ours while the guard lives (invariant 1).
-        unsafe { &*self.mutex.data.get() }
-    }
-}
-
-impl<T: ?Sized> DerefMut for MutexGuard<'_, T> {
-    #[inline]
-    fn deref_mut(&mut self) -> &mut T {
-        // SAFETY: ours while the guard lives (invariant 1).
-        unsafe { &mut *self.mutex.data.get() }
-    }
-}
-
-impl<T: ?Sized + fmt::Debug> fmt::Debug for MutexGuard<'_, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        (**self).fmt(f)
-    }
-}
-
-impl<T: ?Sized + fmt::Display> fmt::Display for MutexGuard<'_, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        (**self).fmt(f)
-    }
-}
-
 /// The right to use what a [`Mutex`] in an [`Arc`] protects. Dropping it unlocks.
 ///
 /// It keeps the lock alive and may go to another carrier; see [`Mutex::lock_arc`].
@@ -438,32 +403,4 @@ impl<T: ?Sized> Drop for ArcMutexGuard<T> {
     }
 }
 
-impl<T: ?Sized> Deref for ArcMutexGuard<T> {
-    type Target = T;
-
-    #[inline]
-    fn deref(&self) -> &T {
-        // SAFETY: ours while the guard lives (invariant 1).
-        unsafe { &*self.mutex.data.get() }
-    }
-}
-
-impl<T: ?Sized> DerefMut for ArcMutexGuard<T> {
-    #[inline]
-    fn deref_mut(&mut self) -> &mut T {
-        // SAFETY: ours while the guard lives (invariant 1).
-        unsafe { &mut *self.mutex.data.get() }
-    }
-}
-
-impl<T: ?Sized + fmt::Debug> fmt::Debug for ArcMutexGuard<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        (**self).fmt(f)
-    }
-}
-
-impl<T: ?Sized + fmt::Display> fmt::Display for ArcMutexGuard<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        (**self).fmt(f)
-    }
-}
+guards_that_change!(mutex: MutexGuard<'_, T>, ArcMutexGuard<T>);

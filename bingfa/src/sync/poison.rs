@@ -35,7 +35,12 @@ pub(super) fn wrap<G>(poisoned: bool, guard: G) -> LockResult<G> {
     }
 }
 
-/// The same for a call that may not get the lock.
-pub(super) fn wrap_try<G>(poisoned: bool, guard: G) -> TryLockResult<G> {
-    Ok(wrap(poisoned, guard)?)
+/// What a call gives that may not get the lock: `locked`, if it `got` it.
+#[inline(always)]
+pub(super) fn wrap_try<G>(got: bool, locked: impl FnOnce() -> LockResult<G>) -> TryLockResult<G> {
+    if got {
+        Ok(locked()?)
+    } else {
+        Err(TryLockError::WouldBlock)
+    }
 }

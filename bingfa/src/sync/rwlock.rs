@@ -10,11 +10,11 @@ use std::cell::UnsafeCell;
 use std::fmt;
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
-use std::ops::{Deref, DerefMut};
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::guard::{guards, guards_that_change};
 use super::poison::{self, Before, LockResult, TryLockError, TryLockResult};
 use super::raw_mutex::Locked;
 use super::raw_rwlock::{RawRwLock, RwLockFuture};
@@ -93,7 +93,7 @@ impl<T: ?Sized> RwLock<T> {
         if !self.raw.try_read() {
             self.wait_to_read(None);
         }
-        poison::wrap(self.raw.is_poisoned(), self.read_guard())
+        self.reading()
     }
 
     /// Locks for reading if that is possible at once.
@@ -103,11 +103,7 @@ impl<T: ?Sized> RwLock<T> {
     /// panic has poisoned it.
     #[inline]
     pub fn try_read(&self) -> TryLockResult<RwLockReadGuard<'_, T>> {
-        if self.raw.try_read() {
-            poison::wrap_try(self.raw.is_poisoned(), self.read_guard())
-        } else {
-            Err(TryLockError::WouldBlock)
-        }
+        poison::wrap_try(self.raw.try_read(), || self.reading())
     }
 
     /// As [`read`](Self::read), for at most `limit`.
@@ -137,11 +133,7 @@ impl<T: ?Sized> RwLock<T> {
 
     #[track_caller]
     fn try_read_until(&self, deadline: Option<Instant>) -> TryLockResult<RwLockReadGuard<'_, T>> {
-        if self.wait_to_read(deadline) {
-            poison::wrap_try(self.raw.is_poisoned(), self.read_guard())
-        } else {
-            Err(TryLockError::WouldBlock)
-        }
+        poison::wrap_try(self.wait_to_read(deadline), || self.reading())
     }
 
     /// As [`read`](Self::read), as an async task. The guard is not `Send`; one that is
@@ -154,7 +146,7 @@ impl<T: ?Sized> RwLock<T> {
     /// Dropping the future leaves the queue; if it was given the lock, that goes to the next.
     pub async fn read_async(&self) -> LockResult<RwLockReadGuard<'_, T>> {
         RwLockFuture::new(&self.raw, false).await;
-        poison::wrap(self.raw.is_poisoned(), self.read_guard())
+        self.reading()
     }
 
     /// As [`read`](Self::read), with a guard that keeps the lock alive and may go to
@@ -170,7 +162,7 @@ impl<T: ?Sized> RwLock<T> {
         if !self.raw.try_read() {
             self.wait_to_read(None);
         }
-        poison::wrap(self.raw.is_poisoned(), self.read_arc_guard())
+        self.reading_arc()
     }
 
     /// As [`try_read`](Self::try_read), with a guard that keeps the lock alive.
@@ -178,11 +170,7 @@ impl<T: ?Sized> RwLock<T> {
     /// # Errors
     /// As [`try_read`](Self::try_read).
     pub fn try_read_arc(self: &Arc<Self>) -> TryLockResult<ArcRwLockReadGuard<T>> {
-        if self.raw.try_read() {
-            poison::wrap_try(self.raw.is_poisoned(), self.read_arc_guard())
-        } else {
-            Err(TryLockError::WouldBlock)
-        }
+        poison::wrap_try(self.raw.try_read(), || self.reading_arc())
     }
 
     /// As [`read_async`](Self::read_async), with a guard that keeps the lock alive and may
@@ -195,7 +183,7 @@ impl<T: ?Sized> RwLock<T> {
     /// As for [`read_async`](Self::read_async).
     pub async fn read_arc_async(self: &Arc<Self>) -> LockResult<ArcRwLockReadGuard<T>> {
         RwLockFuture::new(&self.raw, false).await;
-        poison::wrap(self.raw.is_poisoned(), self.read_arc_guard())
+        self.reading_arc()
     }
 
     /// Waits until nobody holds the lock, and locks it for writing.
@@ -213,7 +201,7 @@ impl<T: ?Sized> RwLock<T> {
         if !self.raw.write_fast(id) {
             self.wait_to_write(id, None);
         }
-        poison::wrap(self.raw.is_poisoned(), self.write_guard(id))
+        self.writing(id)
     }
 
     /// Locks for writing if that is possible at once.
@@ -224,11 +212,7 @@ impl<T: ?Sized> RwLock<T> {
     #[inline]
     pub fn try_write(&self) -> TryLockResult<RwLockWriteGuard<'_, T>> {
         let id = carrier::id();
-        if self.raw.try_write(id) {
-            poison::wrap_try(self.raw.is_poisoned(), self.write_guard(id))
-        } else {
-            Err(TryLockError::WouldBlock)
-        }
+        poison::wrap_try(self.raw.try_write(id), || self.writing(id))
     }
 
     /// As [`write`](Self::write), for at most `limit`.
@@ -259,11 +243,7 @@ impl<T: ?Sized> RwLock<T> {
     #[track_caller]
     fn try_write_until(&self, deadline: Option<Instant>) -> TryLockResult<RwLockWriteGuard<'_, T>> {
         let id = carrier::id();
-        if self.wait_to_write(id, deadline) {
-            poison::wrap_try(self.raw.is_poisoned(), self.write_guard(id))
-        } else {
-            Err(TryLockError::WouldBlock)
-        }
+        poison::wrap_try(self.wait_to_write(id, deadline), || self.writing(id))
     }
 
     /// As [`write`](Self::write), as an async task. The guard is not `Send`; one that is
@@ -276,7 +256,7 @@ impl<T: ?Sized> RwLock<T> {
     /// Dropping the future leaves the queue; if it was given the lock, that goes to the next.
     pub async fn write_async(&self) -> LockResult<RwLockWriteGuard<'_, T>> {
         RwLockFuture::new(&self.raw, true).await;
-        poison::wrap(self.raw.is_poisoned(), self.write_guard(carrier::ANONYMOUS))
+        self.writing(carrier::ANONYMOUS)
     }
 
     /// As [`write`](Self::write), with a guard that keeps the lock alive and may go to
@@ -292,7 +272,7 @@ impl<T: ?Sized> RwLock<T> {
         if !self.raw.write_fast(carrier::ANONYMOUS) {
             self.wait_to_write(carrier::ANONYMOUS, None);
         }
-        poison::wrap(self.raw.is_poisoned(), self.write_arc_guard())
+        self.writing_arc()
     }
 
     /// As [`try_write`](Self::try_write), with a guard that keeps the lock alive.
@@ -300,11 +280,9 @@ impl<T: ?Sized> RwLock<T> {
     /// # Errors
     /// As [`try_write`](Self::try_write).
     pub fn try_write_arc(self: &Arc<Self>) -> TryLockResult<ArcRwLockWriteGuard<T>> {
-        if self.raw.try_write(carrier::ANONYMOUS) {
-            poison::wrap_try(self.raw.is_poisoned(), self.write_arc_guard())
-        } else {
-            Err(TryLockError::WouldBlock)
-        }
+        poison::wrap_try(self.raw.try_write(carrier::ANONYMOUS), || {
+            self.writing_arc()
+        })
     }
 
     /// As [`write_async`](Self::write_async), with a guard that keeps the lock alive and may
@@ -317,7 +295,7 @@ impl<T: ?Sized> RwLock<T> {
     /// As for [`write_async`](Self::write_async).
     pub async fn write_arc_async(self: &Arc<Self>) -> LockResult<ArcRwLockWriteGuard<T>> {
         RwLockFuture::new(&self.raw, true).await;
-        poison::wrap(self.raw.is_poisoned(), self.write_arc_guard())
+        self.writing_arc()
     }
 
     /// Whether a panic has poisoned the lock.
@@ -365,35 +343,35 @@ impl<T: ?Sized> RwLock<T> {
 
     /// The caller is a reader.
     #[inline(always)]
-    fn read_guard(&self) -> RwLockReadGuard<'_, T> {
-        RwLockReadGuard {
-            lock: self,
-            not_send: PhantomData,
-        }
+    fn reading(&self) -> LockResult<RwLockReadGuard<'_, T>> {
+        poison::wrap(self.raw.is_poisoned(), RwLockReadGuard::new(self))
     }
 
     /// The caller is the writer, as `id`.
     #[inline(always)]
-    fn write_guard(&self, id: u64) -> RwLockWriteGuard<'_, T> {
-        RwLockWriteGuard {
+    fn writing(&self, id: u64) -> LockResult<RwLockWriteGuard<'_, T>> {
+        let guard = RwLockWriteGuard {
             lock: self,
             id,
             before: Before::now(),
             not_send: PhantomData,
-        }
+        };
+        poison::wrap(self.raw.is_poisoned(), guard)
     }
 
     /// The caller is a reader.
-    fn read_arc_guard(self: &Arc<Self>) -> ArcRwLockReadGuard<T> {
-        ArcRwLockReadGuard { lock: self.clone() }
+    fn reading_arc(self: &Arc<Self>) -> LockResult<ArcRwLockReadGuard<T>> {
+        let guard = ArcRwLockReadGuard { lock: self.clone() };
+        poison::wrap(self.raw.is_poisoned(), guard)
     }
 
     /// The caller is the writer, as somebody whom nobody knows.
-    fn write_arc_guard(self: &Arc<Self>) -> ArcRwLockWriteGuard<T> {
-        ArcRwLockWriteGuard {
+    fn writing_arc(self: &Arc<Self>) -> LockResult<ArcRwLockWriteGuard<T>> {
+        let guard = ArcRwLockWriteGuard {
             lock: self.clone(),
             before: Before::now(),
-        }
+        };
+        poison::wrap(self.raw.is_poisoned(), guard)
     }
 
     /// A writer's guard goes.
@@ -478,13 +456,24 @@ unsafe impl<T: ?Sized + Sync> Sync for RwLockReadGuard<'_, T> {}
 // SAFETY: as above.
 unsafe impl<T: ?Sized + Sync> Sync for RwLockWriteGuard<'_, T> {}
 
+impl<'a, T: ?Sized> RwLockReadGuard<'a, T> {
+    /// The caller is a reader.
+    #[inline(always)]
+    fn new(lock: &'a RwLock<T>) -> Self {
+        RwLockReadGuard {
+            lock,
+            not_send: PhantomData,
+        }
+    }
+}
+
 impl<'a, T: ?Sized> RwLockWriteGuard<'a, T> {
     /// Becomes a reader, without letting another writer in between. Readers who wait behind
     /// no other writer get in, too.
     pub fn downgrade(this: Self) -> RwLockReadGuard<'a, T> {
         let this = ManuallyDrop::new(this);
         this.lock.raw.downgrade();
-        this.lock.read_guard()
+        RwLockReadGuard::new(this.lock)
     }
 }
 
@@ -525,106 +514,5 @@ impl<T: ?Sized> Drop for ArcRwLockWriteGuard<T> {
     }
 }
 
-impl<T: ?Sized> Deref for RwLockReadGuard<'_, T> {
-    type Target = T;
-
-    #[inline]
-    fn deref(&self) -> &T {
-        // SAFETY: nobody writes while the guard lives (invariant 1).
-        unsafe { &*self.lock.data.get() }
-    }
-}
-
-impl<T: ?Sized + fmt::Debug> fmt::Debug for RwLockReadGuard<'_, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        (**self).fmt(f)
-    }
-}
-
-impl<T: ?Sized + fmt::Display> fmt::Display for RwLockReadGuard<'_, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        (**self).fmt(f)
-    }
-}
-
-impl<T: ?Sized> Deref for RwLockWriteGuard<'_, T> {
-    type Target = T;
-
-    #[inline]
-    fn deref(&self) -> &T {
-        // SAFETY: ours while the guard lives (invariant 1).
-        unsafe { &*self.lock.data.get() }
-    }
-}
-
-impl<T: ?Sized> DerefMut for RwLockWriteGuard<'_, T> {
-    #[inline]
-    fn deref_mut(&mut self) -> &mut T {
-        // SAFETY: ours while the guard lives (invariant 1).
-        unsafe { &mut *self.lock.data.get() }
-    }
-}
-
-impl<T: ?Sized + fmt::Debug> fmt::Debug for RwLockWriteGuard<'_, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        (**self).fmt(f)
-    }
-}
-
-impl<T: ?Sized + fmt::Display> fmt::Display for RwLockWriteGuard<'_, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        (**self).fmt(f)
-    }
-}
-
-impl<T: ?Sized> Deref for ArcRwLockReadGuard<T> {
-    type Target = T;
-
-    #[inline]
-    fn deref(&self) -> &T {
-        // SAFETY: nobody writes while the guard lives (invariant 1).
-        unsafe { &*self.lock.data.get() }
-    }
-}
-
-impl<T: ?Sized + fmt::Debug> fmt::Debug for ArcRwLockReadGuard<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        (**self).fmt(f)
-    }
-}
-
-impl<T: ?Sized + fmt::Display> fmt::Display for ArcRwLockReadGuard<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        (**self).fmt(f)
-    }
-}
-
-impl<T: ?Sized> Deref for ArcRwLockWriteGuard<T> {
-    type Target = T;
-
-    #[inline]
-    fn deref(&self) -> &T {
-        // SAFETY: ours while the guard lives (invariant 1).
-        unsafe { &*self.lock.data.get() }
-    }
-}
-
-impl<T: ?Sized> DerefMut for ArcRwLockWriteGuard<T> {
-    #[inline]
-    fn deref_mut(&mut self) -> &mut T {
-        // SAFETY: ours while the guard lives (invariant 1).
-        unsafe { &mut *self.lock.data.get() }
-    }
-}
-
-impl<T: ?Sized + fmt::Debug> fmt::Debug for ArcRwLockWriteGuard<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        (**self).fmt(f)
-    }
-}
-
-impl<T: ?Sized + fmt::Display> fmt::Display for ArcRwLockWriteGuard<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        (**self).fmt(f)
-    }
-}
+guards!(lock: RwLockReadGuard<'_, T>, ArcRwLockReadGuard<T>);
+guards_that_change!(lock: RwLockWriteGuard<'_, T>, ArcRwLockWriteGuard<T>);

@@ -44,49 +44,6 @@ pub struct Semaphore {
     raw: RawSemaphore,
 }
 
-/// Waits; false: the deadline has passed.
-#[track_caller]
-pub(super) fn wait(raw: &RawSemaphore, count: usize, deadline: Option<Instant>) -> bool {
-    loop {
-        match raw.acquire_slow(count as u64, deadline) {
-            Acquired::Yes => return true,
-            Acquired::TimedOut => return false,
-            Acquired::Interrupted => cancel::raise(),
-        }
-    }
-}
-
-/// Waits for as long as it takes.
-#[inline]
-#[track_caller]
-pub(super) fn acquire(raw: &RawSemaphore, count: usize) -> SemaphorePermit<'_> {
-    if !raw.try_acquire(count as u64) {
-        wait(raw, count, None);
-    }
-    SemaphorePermit { raw, count }
-}
-
-#[inline]
-pub(super) fn try_acquire(raw: &RawSemaphore, count: usize) -> Option<SemaphorePermit<'_>> {
-    raw.try_acquire(count as u64)
-        .then(|| SemaphorePermit { raw, count })
-}
-
-#[track_caller]
-pub(super) fn acquire_until(
-    raw: &RawSemaphore,
-    count: usize,
-    deadline: Option<Instant>,
-) -> Option<SemaphorePermit<'_>> {
-    (raw.try_acquire(count as u64) || wait(raw, count, deadline))
-        .then(|| SemaphorePermit { raw, count })
-}
-
-pub(super) async fn acquire_async(raw: &RawSemaphore, count: usize) -> SemaphorePermit<'_> {
-    AcquireFuture::new(raw, count as u64).await;
-    SemaphorePermit { raw, count }
-}
-
 impl Semaphore {
     /// How many permits a semaphore can have: half of `usize`'s range.
     pub const MAX_PERMITS: usize = RawSemaphore::MAX as usize;
@@ -179,13 +136,17 @@ impl Semaphore {
     #[inline]
     #[track_caller]
     pub fn acquire_many(&self, count: usize) -> SemaphorePermit<'_> {
-        acquire(&self.raw, count)
+        if !self.raw.try_acquire(count as u64) {
+            self.wait(count, None);
+        }
+        self.permit(count)
     }
 
     /// Takes so many permits; `None`: they are not free, or others wait.
     #[inline]
     pub fn try_acquire_many(&self, count: usize) -> Option<SemaphorePermit<'_>> {
-        try_acquire(&self.raw, count)
+        let taken = self.raw.try_acquire(count as u64);
+        taken.then(|| self.permit(count))
     }
 
     /// Waits for so many permits, for at most `limit`; `None`: it was too late.
@@ -198,7 +159,7 @@ impl Semaphore {
         count: usize,
         limit: Duration,
     ) -> Option<SemaphorePermit<'_>> {
-        acquire_until(&self.raw, count, Instant::now().checked_add(limit))
+        self.acquire_until(count, Instant::now().checked_add(limit))
     }
 
     /// Waits for so many permits until `deadline`; `None`: it was too late.
@@ -211,7 +172,7 @@ impl Semaphore {
         count: usize,
         deadline: Instant,
     ) -> Option<SemaphorePermit<'_>> {
-        acquire_until(&self.raw, count, Some(deadline))
+        self.acquire_until(count, Some(deadline))
     }
 
     /// Waits for so many permits, as an async task.
@@ -219,7 +180,8 @@ impl Semaphore {
     /// # Cancellation
     /// As for [`acquire_async`](Self::acquire_async).
     pub async fn acquire_many_async(&self, count: usize) -> SemaphorePermit<'_> {
-        acquire_async(&self.raw, count).await
+        AcquireFuture::new(&self.raw, count as u64).await;
+        self.permit(count)
     }
 
     /// Waits for a permit that keeps the semaphore alive, and takes it.
@@ -312,6 +274,41 @@ impl Semaphore {
     pub fn available_permits(&self) -> usize {
         self.raw.free() as usize
     }
+
+    pub(super) fn raw(&self) -> &RawSemaphore {
+        &self.raw
+    }
+
+    /// Waits; false: the deadline has passed.
+    #[track_caller]
+    fn wait(&self, count: usize, deadline: Option<Instant>) -> bool {
+        loop {
+            match self.raw.acquire_slow(count as u64, deadline) {
+                Acquired::Yes => return true,
+                Acquired::TimedOut => return false,
+                Acquired::Interrupted => cancel::raise(),
+            }
+        }
+    }
+
+    #[track_caller]
+    fn acquire_until(
+        &self,
+        count: usize,
+        deadline: Option<Instant>,
+    ) -> Option<SemaphorePermit<'_>> {
+        let taken = self.raw.try_acquire(count as u64) || self.wait(count, deadline);
+        taken.then(|| self.permit(count))
+    }
+
+    /// The caller has taken so many.
+    #[inline(always)]
+    fn permit(&self, count: usize) -> SemaphorePermit<'_> {
+        SemaphorePermit {
+            raw: &self.raw,
+            count,
+        }
+    }
 }
 
 impl fmt::Debug for Semaphore {
@@ -384,7 +381,7 @@ impl From<&Arc<Semaphore>> for Owner {
 impl Owner {
     fn raw(&self) -> &RawSemaphore {
         match self {
-            Owner::Plain(semaphore) => &semaphore.raw,
+            Owner::Plain(semaphore) => semaphore.raw(),
             Owner::Bounded(semaphore) => semaphore.raw(),
         }
     }
