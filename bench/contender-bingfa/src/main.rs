@@ -6,11 +6,13 @@
 mod channel;
 mod condvar;
 mod echo;
+mod event;
 mod fair;
 mod guard;
 mod mutex;
 mod parked;
 mod process_spawn;
+mod semaphore;
 mod spawn;
 mod switch;
 mod timers;
@@ -26,11 +28,13 @@ fn main() {
         "channel" => channel::run(&args),
         "condvar" => condvar::run(&args),
         "echo" => echo::run(&args),
+        "event" => event::run(&args),
         "fair" => fair::run(&args),
         "guard" => guard::run(&args),
         "mutex" => mutex::run(&args),
         "parked" => parked::run(&args),
         "process-spawn" => process_spawn::run(&args),
+        "semaphore" => semaphore::run(&args),
         "spawn" => spawn::run(&args),
         "switch" => switch::run(&args),
         "timers" => timers::run(&args),

@@ -1,4 +1,4 @@
-//! `condvar`: one notification wakes all who wait; the last to arrive again asks for the next. With tokio's `Notify`.
+//! `condvar` and `event`: one notification wakes all who wait; the last to arrive again asks for the next. With tokio's `Notify`.
 
 use crate::runtimes::{self, in_tokio};
 use harness::{Args, Figures};

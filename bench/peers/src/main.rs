@@ -12,6 +12,7 @@ mod mutex;
 mod parked;
 mod process_spawn;
 mod runtimes;
+mod semaphore;
 mod spawn;
 mod switch;
 mod timers;
@@ -24,12 +25,13 @@ fn main() {
     harness::raise_descriptor_limit();
     match args.bench.as_str() {
         "channel" => channel::run(&args),
-        "condvar" => condvar::run(&args),
+        "condvar" | "event" => condvar::run(&args),
         "echo" => echo::run(&args),
         "fair" => fair::run(&args),
         "mutex" => mutex::run(&args),
         "parked" => parked::run(&args),
         "process-spawn" => process_spawn::run(&args),
+        "semaphore" => semaphore::run(&args),
         "spawn" => spawn::run(&args),
         "switch" => switch::run(&args),
         "timers" => timers::run(&args),

@@ -1,7 +1,6 @@
 //! The benches: a file each, which says what is measured, against whom and why that is fair.
 
 mod channel;
-mod condvar;
 mod echo;
 mod fair;
 mod mutex;
@@ -10,6 +9,7 @@ mod process_spawn;
 mod spawn;
 mod switch;
 mod timers;
+mod wake;
 
 use crate::options::Options;
 use crate::plan::Bench;
@@ -25,7 +25,9 @@ const ALL: &[(&str, Plan)] = &[
     ("echo", echo::bench),
     ("timers", timers::bench),
     ("mutex", mutex::bench),
-    ("condvar", condvar::bench),
+    ("condvar", wake::condvar),
+    ("semaphore", wake::semaphore),
+    ("event", wake::event),
     ("fair", fair::bench),
     ("channel", channel::bench),
     ("process-spawn", process_spawn::bench),
