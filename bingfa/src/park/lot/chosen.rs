@@ -7,6 +7,8 @@
 
 use std::ptr::NonNull;
 
+use smallvec::SmallVec;
+
 use super::waiter::{Waiter, hand_out};
 use crate::park::wait::Unparker;
 
@@ -14,53 +16,47 @@ use crate::park::wait::Unparker;
 pub(super) const BATCH: usize = 16;
 
 /// Waiters taken out of their queue under the lock: first served, then woken without it.
+///
+/// Used where it stands: moving it would cost more than waking one.
 pub(super) struct Chosen {
-    few: [Option<Picked>; BATCH],
-    rest: Vec<Picked>,
-    pub(super) len: usize,
-}
-
-enum Picked {
-    Waiter(NonNull<Waiter>, usize),
-    Served(Option<Unparker>),
+    waiters: SmallVec<[(NonNull<Waiter>, usize); BATCH]>,
+    /// Of those who were served, who is still to be woken.
+    unparkers: SmallVec<[Unparker; BATCH]>,
 }
 
 impl Chosen {
+    #[inline]
     pub(super) fn new() -> Self {
         Self {
-            few: [const { None }; BATCH],
-            rest: Vec::new(),
-            len: 0,
+            waiters: SmallVec::new(),
+            unparkers: SmallVec::new(),
         }
     }
 
+    #[inline]
     pub(super) fn add(&mut self, waiter: NonNull<Waiter>, token: usize) {
-        let picked = Picked::Waiter(waiter, token);
-        match self.few.get_mut(self.len) {
-            Some(place) => *place = Some(picked),
-            None => self.rest.push(picked),
-        }
-        self.len += 1;
+        self.waiters.push((waiter, token));
+    }
+
+    #[inline]
+    pub(super) fn len(&self) -> usize {
+        self.waiters.len()
     }
 
     /// # Safety
     /// The bucket is still locked, and what was added has left its queue.
+    #[inline]
     pub(super) unsafe fn serve(&mut self) {
-        let few = self.few.iter_mut().map_while(Option::as_mut);
-        for picked in few.chain(&mut self.rest) {
-            if let Picked::Waiter(waiter, token) = *picked {
-                // SAFETY: the caller's duty.
-                *picked = Picked::Served(unsafe { hand_out(waiter, token) });
-            }
+        for &(waiter, token) in &self.waiters {
+            // SAFETY: the caller's duty.
+            self.unparkers.extend(unsafe { hand_out(waiter, token) });
         }
     }
 
-    pub(super) fn wake(self) -> usize {
-        for picked in self.few.into_iter().map_while(|few| few).chain(self.rest) {
-            if let Picked::Served(Some(unparker)) = picked {
-                unparker.wake();
-            }
-        }
-        self.len
+    /// Gives back how many were served.
+    #[inline]
+    pub(super) fn wake(&mut self) -> usize {
+        self.unparkers.drain(..).for_each(Unparker::wake);
+        self.len()
     }
 }

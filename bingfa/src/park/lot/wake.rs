@@ -7,6 +7,8 @@
 
 use std::ptr::NonNull;
 
+use smallvec::SmallVec;
+
 use super::chosen::{BATCH, Chosen};
 use super::queue::{lock, lock_both};
 use super::waiter::{hand_out, inner};
@@ -85,7 +87,7 @@ pub(crate) fn unpark_all(key: usize, token: usize) -> usize {
         let last_arrival = *last_arrival.get_or_insert(queue.arrivals);
         // SAFETY: the bucket is locked, and what is reached is in it.
         unsafe {
-            while chosen.len < BATCH
+            while chosen.len() < BATCH
                 && let Some(waiter) = queue.find(queue.first, key)
                 && inner(waiter.as_ptr(), |this| this.arrival) <= last_arrival
             {
@@ -137,7 +139,7 @@ pub(crate) fn requeue(
 ) -> usize {
     let (mut source, mut target) = lock_both(from, to);
     // SAFETY: the buckets are locked, and what is reached is in them.
-    let (woken, count) = unsafe {
+    let (mut woken, count) = unsafe {
         let mut next = source.find(source.first, from);
         if next.is_none() {
             finish(false);
@@ -148,7 +150,7 @@ pub(crate) fn requeue(
             return 0;
         }
         let mut count = 0;
-        let mut woken = Vec::new();
+        let mut woken = SmallVec::<[Unparker; BATCH]>::new();
         while count < limit
             && let Some(waiter) = next
         {
@@ -178,6 +180,6 @@ pub(crate) fn requeue(
         (woken, count)
     };
     drop((source, target));
-    woken.into_iter().for_each(Unparker::wake);
+    woken.drain(..).for_each(Unparker::wake);
     count
 }
