@@ -430,6 +430,38 @@ fn consumers_killed_at_any_moment_lose_and_double_nothing() {
 }
 
 #[test]
+fn a_process_that_is_stopped_at_any_moment_holds_no_time_limit_up() {
+    on_both(|| {
+        let queue: Queue<u64> = Queue::bounded(1000).unwrap();
+        let busy = process::spawn(queue.clone(), |queue: Queue<u64>| {
+            for n in 0.. {
+                let _ = queue.try_put(n);
+                let _ = queue.try_get();
+            }
+        });
+        until(|| !queue.is_empty());
+        for round in 0..30u32 {
+            std::thread::sleep(Duration::from_micros(u64::from(round * 97 % 500)));
+            busy.process().signal(libc::SIGSTOP).unwrap();
+            let stopped = || {
+                let stat = fs::read_to_string(format!("/proc/{}/stat", busy.pid())).unwrap();
+                stat.rsplit(") ").next().unwrap().starts_with('T')
+            };
+            until(stopped);
+            // It may have either lock now, or none. All of these come back.
+            let _ = queue.put_timeout(1, SHORT);
+            while queue.get_timeout(SHORT).is_ok() {}
+            let _ = queue.try_put(1);
+            let _ = queue.try_get();
+            assert!(bingfa::time::timeout(SHORT, || while queue.get().is_ok() {}).is_err());
+            busy.process().signal(libc::SIGCONT).unwrap();
+        }
+        busy.kill().unwrap();
+        busy.join().unwrap_err();
+    });
+}
+
+#[test]
 fn a_channel_ends_when_one_of_its_ends_has_gone() {
     on_both(|| {
         let (sender, receiver) = process::channel::<u32>(Some(2)).unwrap();

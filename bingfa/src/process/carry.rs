@@ -43,12 +43,31 @@ struct Load {
     /// Whose message it is: a coroutine that suspends in the middle of its own
     /// `Serialize` leaves the load where others of its thread find it.
     carrier: u64,
-    /// What the descriptors that were attached were called here, in the same order as `fds`.
+    /// Most messages take nothing along.
+    cargo: Option<Box<Cargo>>,
+}
+
+/// What the message at hand takes along, if it does.
+#[derive(Default)]
+struct Cargo {
+    /// What the descriptors that were attached were called here, in the same order.
     originals: Vec<RawFd>,
-    fds: Vec<OwnedFd>,
-    shared: Shared,
+    along: Along,
     /// Why a handle refused; the format would drop the text.
     why: Option<String>,
+}
+
+impl Load {
+    fn cargo(&mut self) -> &mut Cargo {
+        self.cargo.get_or_insert_default()
+    }
+}
+
+/// What a message takes along.
+#[derive(Debug, Default)]
+pub(super) struct Along {
+    pub(super) fds: Vec<OwnedFd>,
+    pub(super) shared: Shared,
 }
 
 /// The shared objects in a message. If it goes before the message has gone, their holds are
@@ -86,14 +105,14 @@ struct Open {
 impl Open {
     fn new(setting: Setting, fds: Vec<OwnedFd>) -> Open {
         let carrier = carrier::id();
-        let load = Load {
+        let mut load = Load {
             setting,
             carrier,
-            originals: Vec::new(),
-            fds,
-            shared: Shared::default(),
-            why: None,
+            cargo: None,
         };
+        if !fds.is_empty() {
+            load.cargo().along.fds = fds;
+        }
         LOADS.with_borrow_mut(|loads| loads.push(load));
         Open { carrier }
     }
@@ -127,23 +146,17 @@ fn with_load<R>(f: impl FnOnce(&mut Load) -> R) -> Option<R> {
     })
 }
 
-/// What was gathered for a message.
-#[derive(Debug)]
-pub(super) struct Gathered {
-    pub(super) fds: Vec<OwnedFd>,
-    pub(super) shared: Shared,
-    /// Why a handle refused.
-    pub(super) why: Option<String>,
-}
-
-/// Runs `encode`, and gives back what the message takes along.
-pub(super) fn gather<R>(setting: Setting, encode: impl FnOnce() -> R) -> (R, Gathered) {
+/// Runs `encode`, and gives back what the message takes along, and why a handle refused.
+pub(super) fn gather<R>(
+    setting: Setting,
+    encode: impl FnOnce() -> R,
+) -> (R, Along, Option<String>) {
     let open = Open::new(setting, Vec::new());
     let result = encode();
-    let Load {
-        fds, shared, why, ..
-    } = open.close();
-    (result, Gathered { fds, shared, why })
+    match open.close().cargo {
+        None => (result, Along::default(), None),
+        Some(cargo) => (result, cargo.along, cargo.why),
+    }
 }
 
 /// Runs `decode`, which takes what it wants of `fds`; gives back why a handle refused.
@@ -154,7 +167,7 @@ pub(super) fn hand_out<R>(
 ) -> (R, Option<String>) {
     let open = Open::new(setting, fds);
     let result = decode();
-    (result, open.close().why)
+    (result, open.close().cargo.and_then(|cargo| cargo.why))
 }
 
 /// Has the message that is being encoded take `fd` along, for a handle of type `T`.
@@ -168,10 +181,15 @@ pub(super) fn attach<T, E: ser::Error>(fd: BorrowedFd<'_>) -> Result<Place, E> {
     let attached = with_load(|load| {
         let raw = fd.as_raw_fd();
         // Borrowed for the whole encoding, so the number means the same all the while.
-        if let Some(known) = load.originals.iter().position(|&known| known == raw) {
+        if let Some(known) = load
+            .cargo()
+            .originals
+            .iter()
+            .position(|&known| known == raw)
+        {
             return Ok(Place(known as u16));
         }
-        let place = load.fds.len();
+        let place = load.cargo().along.fds.len();
         let copy = if load.setting.network {
             Err("a descriptor cannot be sent over a network".into())
         } else if place == MOST {
@@ -180,8 +198,8 @@ pub(super) fn attach<T, E: ser::Error>(fd: BorrowedFd<'_>) -> Result<Place, E> {
             fd.try_clone_to_owned().map_err(|error| error.to_string())
         };
         let copy = copy.map_err(|error| refuse(load, format!("`{what}`: {error}")))?;
-        load.originals.push(raw);
-        load.fds.push(copy);
+        load.cargo().originals.push(raw);
+        load.cargo().along.fds.push(copy);
         Ok(Place(place as u16))
     });
     attached
@@ -239,7 +257,7 @@ pub(super) fn export<T, E: ser::Error>(handle: &Handle) -> Result<Token, E> {
         };
         match handle.export(to) {
             Ok(token) => {
-                load.shared.0.push(token);
+                load.cargo().along.shared.0.push(token);
                 Ok(token)
             }
             Err(error) => Err(refuse(load, format!("`{what}`: {error}"))),
@@ -269,7 +287,7 @@ pub(super) fn import<T, E: de::Error>(
 pub(super) fn take<T, E: de::Error>(place: Place) -> Result<OwnedFd, E> {
     let what = std::any::type_name::<T>();
     let taken = with_load(|load| {
-        let found = match load.fds.get(usize::from(place.0)) {
+        let found = match load.cargo().along.fds.get(usize::from(place.0)) {
             Some(fd) => fd.try_clone().map_err(|error| error.to_string()),
             None => Err(
                 "its descriptor is not in the message; the receiver may have had too many open \
@@ -289,6 +307,6 @@ pub(super) fn take<T, E: de::Error>(place: Place) -> Result<OwnedFd, E> {
 
 /// Remembers the first reason.
 fn refuse(load: &mut Load, why: String) -> String {
-    load.why.get_or_insert_with(|| why.clone());
+    load.cargo().why.get_or_insert_with(|| why.clone());
     why
 }

@@ -158,9 +158,11 @@ pub(super) fn try_lock<T: ?Sized>(
 #[track_caller]
 fn acquire(shared: &Shared, deadline: Option<Instant>) -> bool {
     let (lock, me) = (lock_of(shared), me(shared));
-    let attempt = |_| lock.try_lock(me).then_some(());
-    attempt(false).is_some()
-        || waiting::wait_for(shared.family(), &lock.word, WHAT, deadline, attempt).is_some()
+    if lock.try_lock(me) {
+        return true;
+    }
+    let attempt = |_| lock.try_lock(me).then_some(()).into();
+    waiting::wait_for(shared.family(), &lock.word, WHAT, deadline, attempt).is_some()
 }
 
 pub(super) fn poisoned(shared: &Shared) -> Option<Poison> {

@@ -13,10 +13,11 @@ use std::time::{Duration, Instant};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::carry::Along;
 use super::queue_error::{Abandoned, Closed, GetError, Last, PutError, Unjoined};
 use super::shared::Shared;
-use super::waiting;
-use super::wire::{self, Encoded};
+use super::waiting::{self, Look};
+use super::wire;
 use crate::queue::TooManyDone;
 use crate::shm::arena::Arena;
 use crate::shm::object::Kind;
@@ -71,6 +72,9 @@ pub struct Queue<T> {
 const GET: &&str = &"process queue get";
 const PUT: &&str = &"process queue put";
 const JOIN: &&str = &"process queue join";
+
+/// So many bytes are encoded on the caller's stack.
+const SHORT: usize = 512;
 
 /// How long a call waits.
 #[derive(Clone, Copy, Debug)]
@@ -148,7 +152,8 @@ impl<'a> Core<'a> {
             let error = io::Error::new(io::ErrorKind::InvalidInput, why);
             Err(PutError::Refused(item, error))
         };
-        let Encoded { bytes, fds, shared } = match wire::encode(&item) {
+        let mut buffer = [0; SHORT];
+        let (bytes, Along { fds, shared }) = match wire::encode_into(&mut buffer, &item) {
             Ok(encoded) => encoded,
             Err(error) => return refuse(item, error.to_string()),
         };
@@ -165,12 +170,15 @@ impl<'a> Core<'a> {
             }
         };
         let attempt = |sleeps_next: bool| match self.ring().try_put(self.arena(), &mut message) {
-            Ok(Put::Full) if sleeps_next && !may_be_alone && self.is_alone() => Some(Ok(Put::Full)),
-            Ok(Put::Full) => None,
-            done => Some(done),
+            Ok(Put::Full) if sleeps_next && !may_be_alone && self.is_alone() => {
+                Look::Done(Ok(Put::Full))
+            }
+            Ok(Put::Full) => Look::NotYet,
+            Ok(Put::Busy) => Look::Busy,
+            done => Look::Done(done),
         };
         match self.wait_for(self.ring().room(), PUT, wait, attempt) {
-            None => Err(PutError::Full(item)),
+            None | Some(Ok(Put::Busy)) => Err(PutError::Full(item)),
             Some(Ok(Put::Done)) => {
                 shared.sent();
                 Ok(())
@@ -194,11 +202,14 @@ impl<'a> Core<'a> {
             let no_source = self.ring().has_no_source();
             let alone = sleeps_next && !may_be_alone && self.is_alone();
             match self.ring().try_get(self.arena(), me, hold, &mut buffer) {
-                Ok(Some(received)) => Some(Ok(received)),
-                Ok(None) if no_source => Some(Err(Some(self.closed(!may_be_alone)))),
-                Ok(None) if alone => Some(Err(Some(self.closed(false)))),
-                Ok(None) => None,
-                Err(_) => Some(Err(None)),
+                Ok(Received::Nothing) if no_source => {
+                    Look::Done(Err(Some(self.closed(!may_be_alone))))
+                }
+                Ok(Received::Nothing) if alone => Look::Done(Err(Some(self.closed(false)))),
+                Ok(Received::Nothing) => Look::NotYet,
+                Ok(Received::Busy) => Look::Busy,
+                Ok(received) => Look::Done(Ok(received)),
+                Err(_) => Look::Done(Err(None)),
             }
         };
         let received = match self.wait_for(self.ring().items(), GET, wait, attempt) {
@@ -214,6 +225,7 @@ impl<'a> Core<'a> {
                 wire::decode(bytes, Vec::new())
             }
             Received::Long(block) => wire::decode(block, Vec::new()),
+            Received::Nothing | Received::Busy => return Err(GetError::Empty),
         };
         decoded.map_err(|error| {
             GetError::Invalid(io::Error::new(
@@ -229,10 +241,13 @@ impl<'a> Core<'a> {
         word: &crate::shm::word::Word,
         what: &'static &'static str,
         wait: Wait,
-        mut attempt: impl FnMut(bool) -> Option<R>,
+        mut attempt: impl FnMut(bool) -> Look<R>,
     ) -> Option<R> {
         match wait {
-            Wait::No => attempt(false),
+            Wait::No => match attempt(false) {
+                Look::Done(done) => Some(done),
+                Look::NotYet | Look::Busy => None,
+            },
             Wait::Until(deadline) => {
                 waiting::wait_for(self.0.family(), word, what, deadline, attempt)
             }
@@ -439,10 +454,10 @@ impl<T> Queue<T> {
             if abandoned > told {
                 let pid = ring.report(abandoned).unsigned_abs();
                 let items = abandoned - told;
-                return Some(Err(Unjoined::Abandoned(Abandoned { pid, items })));
+                return Look::Done(Err(Unjoined::Abandoned(Abandoned { pid, items })));
             }
             let done = (sleeps_next || ring.may_be_done()) && unfinished() == 0;
-            done.then_some(Ok(()))
+            done.then_some(Ok(())).into()
         };
         core.wait_for(&ring.joined, JOIN, wait, attempt)
             .unwrap_or_else(|| Err(Unjoined::Unfinished(unfinished())))

@@ -1,6 +1,4 @@
 //! A handle of a shared object that can be sent to other processes.
-#![allow(unsafe_code)]
-
 use std::any::TypeId;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
@@ -26,8 +24,8 @@ fn layout<T: 'static>() -> u64 {
 }
 
 impl Shared {
-    /// Makes an object of the type `T`, with a payload of `len` bytes; all of them are zero
-    /// when `init` gets them.
+    /// Makes an object of the type `T`, with a payload of `len` bytes, which `init` gets as
+    /// zeroes.
     ///
     /// # Errors
     /// If there is no memory.
@@ -37,12 +35,7 @@ impl Shared {
         init: impl FnOnce(NonNull<u8>) -> io::Result<()>,
     ) -> io::Result<Shared> {
         let family = family::family()?;
-        let zeroed = |payload: NonNull<u8>| {
-            // SAFETY: the payload has this length and is nobody else's yet.
-            unsafe { payload.write_bytes(0, len as usize) };
-            init(payload)
-        };
-        let handle = Handle::create(family, kind, layout::<T>(), len, zeroed).map_err(|error| {
+        let handle = Handle::create(family, kind, layout::<T>(), len, init).map_err(|error| {
             let what = std::any::type_name::<T>();
             io::Error::new(
                 error.kind(),

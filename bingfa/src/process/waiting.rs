@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use crate::park::cancel::{self, sooner};
 use crate::park::frame::Frame;
-use crate::park::wait::{Outcome, Unparker, wait, yield_if_slice_over};
+use crate::park::wait::{Outcome, Unparker, sleep_until, wait, yield_if_slice_over};
 use crate::park::{local, more_than_one_cpu, thread};
 use crate::reactor::{self, Op, OpKind};
 use crate::registry::State;
@@ -25,7 +25,26 @@ use crate::sys::{errno, futex, launch};
 /// How often a thread looks again before it sleeps: a microsecond or two.
 const SPINS: u32 = 60;
 
-/// Waits until `attempt` gives something; `None` if `deadline` came first. It is told whether
+/// What a look at shared memory has shown.
+#[derive(Debug)]
+pub(super) enum Look<R> {
+    Done(R),
+    /// Wait for the word.
+    NotYet,
+    /// Somebody is in the way who should not be for long, and says nothing when he goes.
+    Busy,
+}
+
+impl<R> From<Option<R>> for Look<R> {
+    fn from(done: Option<R>) -> Self {
+        done.map_or(Look::NotYet, Look::Done)
+    }
+}
+
+/// How long to wait before another look if somebody is in the way.
+const NAP: Duration = Duration::from_millis(1);
+
+/// Waits until `attempt` is done; `None` if `deadline` came first. It is told whether
 /// the caller sleeps next, so that what is costly to find out is found out only then.
 ///
 /// Whoever makes an attempt succeed calls the word's `wake` afterwards. A cancel or an
@@ -36,17 +55,17 @@ pub(super) fn wait_for<R>(
     word: &Word,
     what: &'static &'static str,
     deadline: Option<Instant>,
-    mut attempt: impl FnMut(bool) -> Option<R>,
+    mut attempt: impl FnMut(bool) -> Look<R>,
 ) -> Option<R> {
     yield_if_slice_over();
-    if let Some(done) = attempt(false) {
+    if let Look::Done(done) = attempt(false) {
         return Some(done);
     }
     let here = Carrier::current(family);
     if matches!(here, Carrier::Thread) && more_than_one_cpu() {
         for _ in 0..SPINS {
             std::hint::spin_loop();
-            if let Some(done) = attempt(false) {
+            if let Look::Done(done) = attempt(false) {
                 return Some(done);
             }
         }
@@ -54,18 +73,24 @@ pub(super) fn wait_for<R>(
     let at = Location::caller();
     loop {
         let seen = word.prepare(here.flag(family));
-        if let Some(done) = attempt(true) {
-            return Some(done);
-        }
-        let in_time = match here {
-            Carrier::Thread => on_thread(word, seen, what, deadline, at),
-            Carrier::Ring(worker, frame) => {
+        let in_time = match (attempt(true), here) {
+            (Look::Done(done), _) => return Some(done),
+            (Look::Busy, _) => {
+                let nap = Instant::now() + NAP;
+                sleep_until(deadline.map_or(nap, |deadline| deadline.min(nap)));
+                deadline.is_none_or(|deadline| Instant::now() < deadline)
+            }
+            (Look::NotYet, Carrier::Thread) => on_thread(word, seen, what, deadline, at),
+            (Look::NotYet, Carrier::Ring(worker, frame)) => {
                 in_ring(worker, frame, family, word, seen, what, deadline, at)
             }
-            Carrier::Parked => by_doorbell(family, word, seen, what, deadline),
+            (Look::NotYet, Carrier::Parked) => by_doorbell(family, word, seen, what, deadline),
         };
         if !in_time {
-            return attempt(false);
+            return match attempt(false) {
+                Look::Done(done) => Some(done),
+                Look::NotYet | Look::Busy => None,
+            };
         }
     }
 }

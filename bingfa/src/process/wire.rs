@@ -6,6 +6,7 @@
 //! `postcard`. Both ends are the same program, which the fingerprint in the orders proves.
 //! Descriptors ([`carry`](super::carry)) travel with the first bytes.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
@@ -13,7 +14,7 @@ use std::os::fd::OwnedFd;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::carry::{self, Setting, Shared};
+use super::carry::{self, Along, Setting, Shared};
 use crate::shm::object::Destination;
 use crate::shm::peers::PeerId;
 use crate::sys::attributes::Cpus;
@@ -113,16 +114,36 @@ pub(super) fn encode_in<T: Serialize + ?Sized>(
     setting: Setting,
     value: &T,
 ) -> Result<Encoded, CodecError> {
-    let (encoded, along) = carry::gather(setting, || postcard::to_stdvec(value));
-    let carry::Gathered { fds, shared, why } = along;
+    let (encoded, along, refused) = carry::gather(setting, || postcard::to_stdvec(value));
+    let Along { fds, shared } = along;
     match encoded {
         Ok(bytes) => Ok(Encoded { bytes, fds, shared }),
         Err(error) => Err(CodecError {
             type_name: std::any::type_name::<T>(),
             encode: true,
-            why: why.unwrap_or_else(|| error.to_string()),
+            why: refused.unwrap_or_else(|| error.to_string()),
         }),
     }
+}
+
+/// As [`encode`], without an allocation if the bytes fit into the buffer.
+pub(super) fn encode_into<'a, T: Serialize>(
+    buffer: &'a mut [u8],
+    value: &T,
+) -> Result<(Cow<'a, [u8]>, Along), CodecError> {
+    let setting = Setting {
+        to: Some(Destination::Anyone),
+        ..Setting::default()
+    };
+    let attempt = || postcard::to_slice(value, buffer).map(|bytes| bytes.len());
+    let (len, along, refused) = carry::gather(setting, attempt);
+    if let (Ok(len), None) = (len, refused) {
+        return Ok((Cow::Borrowed(&buffer[..len]), along));
+    }
+    drop(along);
+    // It does not fit, or fails again, for a reason.
+    let Encoded { bytes, fds, shared } = encode(value)?;
+    Ok((Cow::Owned(bytes), Along { fds, shared }))
 }
 
 pub(super) fn decode<T: DeserializeOwned>(

@@ -6,7 +6,7 @@
 //! in one segment. Blocks come in powers of two, from 64 bytes; those that are given back lie in
 //! a list for their size. Small ones are cut from chunks. Memory is committed before it is
 //! used, so that want of memory is an error; that of very large blocks goes back to the
-//! kernel with the block.
+//! kernel with the block. Only the lists change under the lock; what takes long does not.
 //!
 //! # Invariants
 //! 1. A segment that is mapped stays so for the life of the process.
@@ -254,27 +254,79 @@ impl Arena {
     }
 }
 
-impl ArenaGuard<'_> {
+impl Arena {
     /// A block of at least `len` bytes, aligned to 64. It may hold anything.
     ///
     /// # Errors
     /// `OutOfMemory`, or what the kernel says.
     pub(crate) fn allocate(&self, len: u64) -> io::Result<u64> {
         let class = class(len)?;
+        let block = self.lock().take(class)?;
+        // Not under the lock: it may take long, and others may stop us meanwhile.
+        if class > LARGEST_SMALL
+            && let Err(error) = memfd::commit(self.file.as_fd(), block, len)
+        {
+            self.lock().give(block, class);
+            return Err(error);
+        }
+        Ok(block)
+    }
+
+    /// Gives back a block that was allocated for `len` bytes.
+    pub(crate) fn free(&self, block: u64, len: u64) {
+        let class = class(len).expect("as it was when it was allocated");
+        self.discard(block, class);
+        self.lock().give(block, class);
+    }
+
+    /// Makes the first `len` bytes of a block zero that was just allocated.
+    pub(super) fn clear(&self, block: u64, len: u64) {
+        let known = class(len).is_ok_and(|class| class > LARGEST_KEPT);
+        // A very large one is zero behind its first page: it is new, or was given back.
+        let len = if known { len.min(PAGE) } else { len };
+        // SAFETY: the caller's own, for this length.
+        unsafe { self.at::<u8>(block).write_bytes(0, len as usize) };
+    }
+
+    /// Gives the memory of a very large block back to the kernel.
+    fn discard(&self, block: u64, class: u32) {
+        if class > LARGEST_KEPT {
+            // A failure would leave old bytes where `clear` expects none.
+            let rest = (1 << class) - PAGE;
+            if memfd::discard(self.file.as_fd(), block + PAGE, rest).is_err()
+                && let Ok(start) = self.reach::<u8>(block + PAGE)
+            {
+                // SAFETY: the block is ours to give back.
+                unsafe { start.write_bytes(0, rest as usize) };
+            }
+        }
+    }
+}
+
+impl ArenaGuard<'_> {
+    /// As [`Arena::allocate`], for few bytes.
+    ///
+    /// # Errors
+    /// As there.
+    pub(super) fn allocate_small(&self, len: u64) -> io::Result<u64> {
+        let class = class(len)?;
+        debug_assert!(class <= LARGEST_SMALL);
+        self.take(class)
+    }
+
+    /// A block, of which only the first page is sure to be there, if it is no small one.
+    fn take(&self, class: u32) -> io::Result<u64> {
         let free = &self.header().free[class as usize];
         let block = free.load(Relaxed);
         if block != 0 {
             let next = self.reach::<AtomicU64>(block)?;
-            if class > LARGEST_SMALL {
-                memfd::commit(self.file.as_fd(), block, len)?;
-            }
             // SAFETY: a free block begins with the offset of the next (invariant 2).
             free.store(unsafe { next.as_ref() }.load(Relaxed), Relaxed);
             return Ok(block);
         }
         if class > LARGEST_SMALL {
             let block = self.extend(1 << class)?;
-            memfd::commit(self.file.as_fd(), block, len)?;
+            memfd::commit(self.file.as_fd(), block, PAGE)?;
             self.header().end.store(block + (1 << class), Relaxed);
             return Ok(block);
         }
@@ -306,16 +358,18 @@ impl ArenaGuard<'_> {
         Ok(at)
     }
 
-    /// Gives back a block that was allocated for `len` bytes.
-    pub(crate) fn free(&self, block: u64, len: u64) {
+    /// As [`Arena::free`].
+    pub(super) fn free(&self, block: u64, len: u64) {
         let class = class(len).expect("as it was when it was allocated");
+        self.discard(block, class);
+        self.give(block, class);
+    }
+
+    /// Puts a block into the list of free ones.
+    fn give(&self, block: u64, class: u32) {
         let Ok(place) = self.reach::<AtomicU64>(block) else {
             return; // no address space to write its place into the list: it is lost
         };
-        if class > LARGEST_KEPT {
-            // A failure costs memory, nothing else.
-            let _ = memfd::discard(self.file.as_fd(), block + PAGE, (1 << class) - PAGE);
-        }
         let free = &self.header().free[class as usize];
         // SAFETY: the block is nobody's any more, and has room for the offset.
         unsafe { place.as_ref() }.store(free.load(Relaxed), Relaxed);
@@ -351,7 +405,7 @@ mod tests {
             .cycle()
             .take(60)
         {
-            let at = arena.lock().allocate(len).unwrap();
+            let at = arena.allocate(len).unwrap();
             assert!(at.is_multiple_of(64));
             // SAFETY: allocated above, for this long.
             unsafe {
@@ -370,11 +424,11 @@ mod tests {
         }
         let end = arena.header().end.load(Relaxed);
         for &(at, len) in &blocks {
-            other.lock().free(at, len);
+            other.free(at, len);
         }
         let mut again: Vec<_> = blocks
             .iter()
-            .map(|&(_, len)| (arena.lock().allocate(len).unwrap(), len))
+            .map(|&(_, len)| (arena.allocate(len).unwrap(), len))
             .collect();
         assert_eq!(arena.header().end.load(Relaxed), end);
         again.sort_unstable();
@@ -386,8 +440,8 @@ mod tests {
     #[test]
     fn what_cannot_be_had_is_an_error() {
         let arena = Arena::create(7).unwrap();
-        let error = arena.lock().allocate(1 << 60).unwrap_err();
+        let error = arena.allocate(1 << 60).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::OutOfMemory);
-        assert!(arena.lock().allocate(64).is_ok());
+        assert!(arena.allocate(64).is_ok());
     }
 }

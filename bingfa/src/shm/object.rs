@@ -236,8 +236,7 @@ fn gone() -> io::Error {
 }
 
 impl Handle {
-    /// Makes an object, and the first handle. `init` gets the payload, which may hold anything,
-    /// and must not use the arena.
+    /// Makes an object, and the first handle. `init` gets the payload, which is all zeroes.
     ///
     /// # Errors
     /// If there is no memory, or `init` fails.
@@ -249,13 +248,16 @@ impl Handle {
         init: impl FnOnce(NonNull<u8>) -> io::Result<()>,
     ) -> io::Result<Handle> {
         let total = len.checked_add(HEAD).ok_or(io::ErrorKind::OutOfMemory)?;
-        let arena = family.arena().lock();
+        let arena = family.arena();
         let at = arena.allocate(total)?;
+        arena.clear(at, total);
         let (place, payload) = (arena.at::<Head>(at), arena.at::<u8>(at + HEAD));
-        let made = init(payload)
-            .and_then(|()| arena.new_hold(family.me()))
-            .and_then(|hold| Ok((hold, arena.new_entry()?)));
-        let (hold, index) = match made {
+        let made = init(payload).and_then(|()| {
+            let arena = arena.lock();
+            let hold = arena.new_hold(family.me())?;
+            Ok((hold, arena.new_entry()?, arena))
+        });
+        let (hold, index, arena) = match made {
             Ok(made) => made,
             Err(error) => {
                 arena.free(at, total);
@@ -480,7 +482,7 @@ impl ArenaGuard<'_> {
                 "bingfa: the process that was to get the shared object has ended",
             ));
         }
-        let at = self.allocate(HOLD)?;
+        let at = self.allocate_small(HOLD)?;
         self.touch(peer);
         // SAFETY: allocated, and nobody else's.
         unsafe {

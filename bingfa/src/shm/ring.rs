@@ -74,18 +74,26 @@ struct Place {
     taken: AtomicU32,
 }
 
+/// The other end reads of it only the count, and that only if what it has last seen of it is
+/// not enough: else the two would fight for the cache line with every item.
 #[repr(C, align(64))]
 #[derive(Debug)]
 struct Ending {
     lock: RobustMutex,
     /// How many items have passed.
     count: AtomicU64,
-    /// On which those wait whom this end's progress serves.
-    word: Word,
+    /// The count of the other end, as it was last seen from here.
+    seen: AtomicU64,
     /// The spare segment; only the tail's is used.
     spare: AtomicU64,
     places: [Place; 2],
+    waiting: Waiting,
 }
+
+/// On a line of its own, as those who wait write to it.
+#[repr(C, align(64))]
+#[derive(Debug)]
+struct Waiting(Word);
 
 /// A queue, as it lies in shared memory.
 #[repr(C, align(64))]
@@ -142,6 +150,9 @@ pub(crate) enum Message<'a> {
 /// What has come out.
 #[derive(Debug)]
 pub(crate) enum Received<'a> {
+    Nothing,
+    /// As [`Put::Busy`].
+    Busy,
     /// So many bytes, in the caller's buffer.
     Short(usize),
     Long(Block<'a>),
@@ -160,7 +171,7 @@ impl<'a> Block<'a> {
     /// # Errors
     /// If there is no memory.
     pub(crate) fn filled(arena: &'a Arena, hold: &'a Hold, bytes: &[u8]) -> io::Result<Block<'a>> {
-        let at = arena.lock().allocate(bytes.len() as u64 + BLOCK_HEAD)?;
+        let at = arena.allocate(bytes.len() as u64 + BLOCK_HEAD)?;
         hold.lend(at); // between the two, a kill would lose it
         // SAFETY: allocated for this length, and ours (invariant 3).
         unsafe {
@@ -197,7 +208,8 @@ impl Deref for Block<'_> {
 impl Drop for Block<'_> {
     fn drop(&mut self) {
         self.hold.return_loan(self.at);
-        self.arena.lock().free_block(self.at);
+        self.arena
+            .free(self.at, self.bytes.len() as u64 + BLOCK_HEAD);
     }
 }
 
@@ -210,14 +222,6 @@ impl ArenaGuard<'_> {
         }
     }
 
-    fn new_segment(&self, len: u64) -> io::Result<u64> {
-        let at = self.allocate(len)?;
-        let next = AtomicU64::new(0);
-        // SAFETY: allocated, and nobody else's.
-        unsafe { self.at::<Segment>(at).write(Segment { next, len }) };
-        Ok(at)
-    }
-
     fn free_segment(&self, at: u64) {
         if let Ok(segment) = self.segment(at) {
             self.free(at, segment.len);
@@ -226,6 +230,14 @@ impl ArenaGuard<'_> {
 }
 
 impl Arena {
+    fn new_segment(&self, len: u64) -> io::Result<u64> {
+        let at = self.allocate(len)?;
+        let next = AtomicU64::new(0);
+        // SAFETY: allocated, and nobody else's.
+        unsafe { self.at::<Segment>(at).write(Segment { next, len }) };
+        Ok(at)
+    }
+
     fn segment(&self, at: u64) -> io::Result<&Segment> {
         // SAFETY: from a place, a link or the spare, which hold only segments.
         Ok(unsafe { self.reach::<Segment>(at)?.as_ref() })
@@ -247,6 +259,8 @@ pub(crate) enum Put {
     Done,
     Full,
     Closed,
+    /// Somebody has had the lock for long: it is stopped, or does not get to run.
+    Busy,
 }
 
 fn place(end: &Ending, count: u64) -> &Place {
@@ -281,7 +295,7 @@ impl Ring {
     /// # Errors
     /// If there is no memory.
     pub(crate) fn open(&self, arena: &Arena) -> io::Result<()> {
-        let segment = arena.lock().new_segment(FIRST_SEGMENT)?;
+        let segment = arena.new_segment(FIRST_SEGMENT)?;
         for end in [&self.tail, &self.head] {
             let place = place(end, 0);
             place.position.store(SEGMENT, Relaxed);
@@ -303,12 +317,12 @@ impl Ring {
 
     /// On which gets wait.
     pub(crate) fn items(&self) -> &Word {
-        &self.tail.word
+        &self.tail.waiting.0
     }
 
     /// On which puts wait.
     pub(crate) fn room(&self) -> &Word {
-        &self.head.word
+        &self.head.waiting.0
     }
 
     /// Nothing goes in any more.
@@ -353,7 +367,22 @@ impl Ring {
     }
 
     fn is_full(&self, put: u64) -> bool {
-        put.saturating_sub(self.head.count.load(Acquire)) >= self.capacity
+        let full = |got| put.saturating_sub(got) >= self.capacity;
+        if !full(self.tail.seen.load(Relaxed)) {
+            return false; // there is no less room by now
+        }
+        let got = self.head.count.load(Acquire); // pairs with the Release in `try_get`
+        self.tail.seen.store(got, Relaxed);
+        full(got)
+    }
+
+    /// Whether nothing is in it behind the item of this number.
+    fn is_empty(&self, got: u64) -> bool {
+        if self.head.seen.load(Relaxed) > got {
+            return false; // what was seen there stays, and whoever has seen it had the lock
+        }
+        let put = self.tail.count.load(Acquire); // pairs with the Release in `try_put`
+        put == got
     }
 
     /// Puts the message into the queue, if it has room, and wakes who waits for it.
@@ -390,7 +419,10 @@ impl Ring {
             if self.is_full(self.tail.count.load(Relaxed)) {
                 return Ok(Put::Full);
             }
-            let lock = self.tail.lock.lock(|| {}); // nothing to repair: invariant 1
+            // Nothing to repair: invariant 1.
+            let Some(lock) = self.tail.lock.lock_briefly(|| {}) else {
+                return Ok(Put::Busy);
+            };
             let put = self.tail.count.load(Relaxed);
             if self.is_closed() {
                 return Ok(Put::Closed);
@@ -453,9 +485,8 @@ impl Ring {
             *fresh = spare;
             return Ok(());
         }
-        let arena = arena.lock();
         if spare != 0 {
-            arena.free_segment(spare);
+            arena.lock().free_segment(spare);
         }
         *fresh = arena.new_segment(len)?;
         Ok(())
@@ -473,7 +504,6 @@ impl Ring {
     }
 
     /// Takes the oldest message, short ones into `buffer`, and wakes who waits for room.
-    /// `None`: there is none.
     ///
     /// # Errors
     /// If there is no address space to read it. Then it stays.
@@ -483,16 +513,24 @@ impl Ring {
         me: PeerId,
         hold: &'a Hold,
         buffer: &mut [MaybeUninit<u8>; LONGEST_INLINE],
-    ) -> io::Result<Option<Received<'a>>> {
-        if self.tail.count.load(Relaxed) == self.head.count.load(Relaxed) {
-            return Ok(None); // those who wait look often
+    ) -> io::Result<Received<'a>> {
+        if self.is_empty(self.head.count.load(Relaxed)) {
+            return Ok(Received::Nothing); // those who wait look often
         }
         let (received, left) = {
-            let _lock = self.head.lock.lock(|| {}); // nothing to repair: invariant 1
+            // Nothing to repair: invariant 1.
+            let Some(_lock) = self.head.lock.lock_briefly(|| {}) else {
+                return Ok(Received::Busy);
+            };
             let got = self.head.count.load(Relaxed);
-            // Acquire: pairs with the Release in `try_put`.
-            if self.tail.count.load(Acquire) == got {
-                return Ok(None);
+            if self.head.seen.load(Relaxed) <= got {
+                // Acquire: pairs with the Release in `try_put`. Whoever goes by what was seen
+                // has the lock after whoever has seen it.
+                let put = self.tail.count.load(Acquire);
+                if put == got {
+                    return Ok(Received::Nothing);
+                }
+                self.head.seen.store(put, Relaxed);
             }
             let (now, next) = (place(&self.head, got), place(&self.head, got + 1));
             let (mut segment, mut at) = (now.segment.load(Relaxed), now.position.load(Relaxed));
@@ -536,7 +574,7 @@ impl Ring {
         };
         self.keep(arena, left);
         self.room().wake(|flags| arena.ring(flags));
-        Ok(Some(received))
+        Ok(received)
     }
 
     /// One of the items that this process has taken is done. False: it has none in hand.

@@ -53,7 +53,42 @@ impl RobustMutex {
     #[inline]
     pub(crate) fn lock(&self, repair: impl FnOnce()) -> RobustGuard<'_> {
         // SAFETY: initialised (invariant 1).
-        match unsafe { libc::pthread_mutex_lock(self.0.get()) } {
+        let locked = unsafe { libc::pthread_mutex_lock(self.0.get()) };
+        self.locked(locked, repair)
+    }
+
+    /// As [`lock`](Self::lock), but gives up after some milliseconds: then its owner is
+    /// stopped, or does not get to run.
+    #[inline]
+    pub(crate) fn lock_briefly(&self, repair: impl FnOnce()) -> Option<RobustGuard<'_>> {
+        // SAFETY: initialised (invariant 1).
+        let mut locked = unsafe { libc::pthread_mutex_trylock(self.0.get()) };
+        if locked == libc::EBUSY {
+            locked = self.wait_briefly();
+        }
+        (locked != libc::ETIMEDOUT).then(|| self.locked(locked, repair))
+    }
+
+    #[cold]
+    fn wait_briefly(&self) -> i32 {
+        const PATIENCE: i64 = 5_000_000;
+        let mut until = MaybeUninit::<libc::timespec>::uninit();
+        // SAFETY: the first call fills in what the second reads; initialised (invariant 1).
+        unsafe {
+            libc::clock_gettime(libc::CLOCK_REALTIME, until.as_mut_ptr());
+            let until = until.assume_init_mut();
+            until.tv_nsec += PATIENCE;
+            if until.tv_nsec >= 1_000_000_000 {
+                until.tv_nsec -= 1_000_000_000;
+                until.tv_sec += 1;
+            }
+            libc::pthread_mutex_timedlock(self.0.get(), until)
+        }
+    }
+
+    #[inline]
+    fn locked(&self, result: i32, repair: impl FnOnce()) -> RobustGuard<'_> {
+        match result {
             0 => {}
             libc::EOWNERDEAD => {
                 repair();
