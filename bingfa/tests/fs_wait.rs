@@ -5,6 +5,7 @@ mod common;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
 
 use bingfa::fs::{self, File};
 use bingfa::io::{ErrorKind, Read, Write};
@@ -13,7 +14,10 @@ use bingfa::sync::Arc;
 use bingfa::{coroutine, time};
 
 use common::crew::on_every_carrier;
-use common::{Flag, SHORT, cancel_and_join, on_both, on_one_thread, until_in, was_cancelled};
+use common::{
+    Flag, SHORT, Watchdog, backends, cancel_and_join, on_both, on_one_thread, runtime, until_in,
+    was_cancelled,
+};
 
 /// A path that nobody else uses; what is there goes with it.
 struct Path(PathBuf);
@@ -270,4 +274,63 @@ fn a_destructor_of_a_cancelled_coroutine_may_still_save() {
         cancel_and_join(waiter);
         assert_eq!(fs::read(&path.0).unwrap(), b"saved");
     });
+}
+
+/// Many carriers save, read and write in place while half of them are cut short at any moment:
+/// nobody's buffer ends up in another's file, and whatever is seen is whole.
+#[test]
+fn files_stay_whole_when_whoever_writes_them_is_cut_short() {
+    const BLOCK: usize = 8192;
+    const BLOCKS: u64 = 8;
+    let is_whole = |text: &[u8]| text.len() == BLOCK && text.iter().all(|b| *b == text[0]);
+    for io in backends() {
+        let _dog = Watchdog::new(&format!("{io:?}"));
+        let (blocks, saved) = (Path::new(), Arc::new(Path::new()));
+        fs::write(&blocks.0, vec![0; BLOCK * BLOCKS as usize]).unwrap();
+        fs::write(&saved.0, [0; BLOCK]).unwrap();
+        let file = File::options().write(true).open(&blocks.0).unwrap();
+        let file = Arc::new(file);
+        let writer = |number: u64| {
+            let (file, saved) = (file.clone(), saved.clone());
+            move || {
+                let mut chance = number * 7919;
+                let draft = Path(saved.0.with_extension(number.to_string()));
+                for _ in 0..30 {
+                    chance = chance.wrapping_mul(6364136223846793005).wrapping_add(1);
+                    let text = [(chance >> 40) as u8; BLOCK];
+                    let step = || match chance >> 62 {
+                        0 => {
+                            fs::write(&draft.0, text).unwrap();
+                            fs::rename(&draft.0, &saved.0).unwrap();
+                        }
+                        1 => assert!(is_whole(&fs::read(&saved.0).unwrap())),
+                        _ => {
+                            let place = (chance >> 50) % BLOCKS * BLOCK as u64;
+                            assert_eq!(file.write_at(&text, place).unwrap(), BLOCK);
+                            file.sync_data().unwrap();
+                        }
+                    };
+                    let limit = Duration::from_micros((chance >> 33) % 3000);
+                    // Cut short or not: the next step begins where no operation is under way.
+                    let _ = time::timeout(limit, step);
+                }
+            }
+        };
+        runtime(io, 2).run(|| {
+            let writers: Vec<_> = (0..24).map(|n| coroutine::spawn(writer(n))).collect();
+            for writer in writers.iter().step_by(2) {
+                coroutine::sleep(SHORT / 10);
+                writer.cancel();
+            }
+            for (number, writer) in writers.into_iter().enumerate() {
+                let ended = writer.join();
+                let cancelled = was_cancelled(&ended);
+                assert!(ended.is_ok() || number % 2 == 0 && cancelled, "{ended:?}");
+            }
+        });
+        assert!(is_whole(&fs::read(&saved.0).unwrap()));
+        let blocks = fs::read(&blocks.0).unwrap();
+        assert_eq!(blocks.len(), BLOCK * BLOCKS as usize);
+        assert!(blocks.chunks(BLOCK).all(is_whole));
+    }
 }
