@@ -269,6 +269,12 @@ impl File {
         blocking::complete(&"flock", || self.std.unlock())
     }
 
+    /// One whose nature is asked for at once, where that may block.
+    pub(super) fn examined(std: std::fs::File) -> File {
+        let nature = AtomicU8::new(Nature::of(&std) as u8);
+        File { std, nature }
+    }
+
     /// How transfers wait, asked for when that matters.
     #[track_caller]
     fn nature(&self) -> Nature {

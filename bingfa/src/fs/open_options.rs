@@ -5,6 +5,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use super::File;
+use crate::io::op;
 use crate::sched::blocking;
 
 /// How a file is to be opened.
@@ -90,7 +91,10 @@ impl OpenOptions {
     #[track_caller]
     pub fn open<P: AsRef<Path>>(&self, path: P) -> io::Result<File> {
         let path = path.as_ref();
-        blocking::complete(&"open", || self.0.open(path)).map(File::from)
+        if op::kernel_may_block() {
+            return self.0.open(path).map(File::from);
+        }
+        blocking::complete(&"open", || self.0.open(path).map(File::examined))
     }
 }
 
