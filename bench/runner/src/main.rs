@@ -25,6 +25,10 @@ fn main() -> ExitCode {
     if words.first().is_some_and(|word| word == load::SUBCOMMAND) {
         return load::main();
     }
+    if options::ask_for_help(&words) {
+        println!("{}", options::usage());
+        return ExitCode::SUCCESS;
+    }
     if words.first().is_some_and(|word| word == guard::SUBCOMMAND) {
         return exit(guard::main(&words[1..]));
     }
@@ -35,7 +39,7 @@ fn main() -> ExitCode {
         }
         Ok(Command::Run(options)) => exit(run(&options)),
         Err(error) => {
-            eprintln!("bench: {error}\n{}", options::USAGE);
+            eprintln!("bench: {error}\n{}", options::usage());
             ExitCode::from(2)
         }
     }

@@ -5,7 +5,7 @@ use crate::plan::Rounds;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub(crate) const USAGE: &str = "\
+const USAGE: &str = "\
 usage: cargo run --release --manifest-path bench/Cargo.toml -- NAME... | all [options]
        cargo run --release --manifest-path bench/Cargo.toml -- list [NAME...]
        cargo run --release --manifest-path bench/Cargo.toml -- guard [--write]
@@ -18,7 +18,8 @@ usage: cargo run --release --manifest-path bench/Cargo.toml -- NAME... | all [op
   --rounds N         how often each contender runs
   --peers a,b,c      only these peers (bingfa and floors always run)
   --cell SUBSTRING   only cells whose name contains this
-  --without-bingfa   peers alone; the library is not built";
+  --without-bingfa   peers alone; the library is not built
+  -h, --help         this";
 
 /// So much for each of some fifteen names, and `all` ends within 10 minutes, or within an hour.
 const QUICK_BUDGET: Duration = Duration::from_secs(32);
@@ -42,6 +43,16 @@ pub(crate) struct Options {
     pub(crate) peers: Option<Vec<String>>,
     pub(crate) cell: Option<String>,
     pub(crate) without_bingfa: bool,
+}
+
+/// Whether any of these words asks how to call the program.
+pub(crate) fn ask_for_help(words: &[String]) -> bool {
+    words.iter().any(|word| word == "--help" || word == "-h")
+}
+
+/// How to call the program, and the names that it knows.
+pub(crate) fn usage() -> String {
+    format!("{USAGE}\n\nNAME: {}", known_names())
 }
 
 fn known_names() -> String {
