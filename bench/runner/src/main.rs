@@ -6,6 +6,7 @@ mod benches;
 mod contenders;
 mod execute;
 mod guard;
+mod headroom;
 mod load;
 mod measure;
 mod options;

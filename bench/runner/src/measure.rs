@@ -2,6 +2,7 @@
 
 use crate::contenders::Programs;
 use crate::execute::{self, Figures, Outcome};
+use crate::headroom;
 use crate::plan::{Bench, Better, Cell, Curve, Group, Metric, Role, Rounds, Run, role};
 use crate::progress::Progress;
 use crate::stats::{Summary, exponent, shuffle};
@@ -130,6 +131,7 @@ pub(crate) fn run(bench: &Bench, programs: &Programs, progress: &mut Progress) -
         .collect();
     let mut notes = plan_notes(bench);
     notes.extend(rows.iter().filter_map(suspicion));
+    notes.extend(headroom::note(&rows));
     notes.extend(unsteady(&rows, rounds));
     notes.extend(session.notes());
     if rounds < bench.rounds.most {

@@ -82,6 +82,7 @@ pub(super) fn run(args: &Args) -> io::Result<Figures> {
         ));
     }
     let answers = latencies.len() as f64;
+    let own = process_cpu_seconds() - own_before;
     let starved = connections
         .iter()
         .filter(|connection| connection.answers == 0)
@@ -92,10 +93,8 @@ pub(super) fn run(args: &Args) -> io::Result<Figures> {
             "cpu_us_per_request",
             (server.used()? - server_before).as_secs_f64() * 1e6 / answers,
         )
-        .with(
-            "load_core_use",
-            (process_cpu_seconds() - own_before) / seconds,
-        )
+        .with("load_core_use", own / seconds)
+        .with("load_capacity_per_s", answers / own)
         .with("starved_connections", starved as f64);
     Ok(with_latencies(figures, latencies))
 }

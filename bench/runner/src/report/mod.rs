@@ -7,7 +7,7 @@ mod svg;
 mod table;
 
 pub(crate) use json::lines as json;
-pub(crate) use table::{aligned, list, table};
+pub(crate) use table::{aligned, list, short, table};
 
 use crate::measure::Measured;
 use crate::system::System;

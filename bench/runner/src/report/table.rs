@@ -146,7 +146,7 @@ pub(super) fn two_digits(exponent: f64) -> String {
 }
 
 /// Three to four digits, as one reads them.
-pub(super) fn short(value: f64) -> String {
+pub(crate) fn short(value: f64) -> String {
     match value.abs() {
         size if size >= 1e6 => format!("{:.2}M", value / 1e6),
         size if size >= 1e4 => format!("{:.1}k", value / 1e3),
