@@ -17,8 +17,10 @@ mod stats;
 mod system;
 
 use options::{Command, Options};
+use plan::Bench;
 use progress::Progress;
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 use system::System;
 
 fn main() -> ExitCode {
@@ -68,7 +70,18 @@ fn run(options: &Options) -> Result<bool, String> {
     let system = System::look(&programs);
     let mut progress = Progress::new(chosen.len());
     let mut all = Vec::new();
-    for bench in &chosen {
+    let (start, limit) = (Instant::now(), options.limit());
+    let estimate: Duration = chosen.iter().map(Bench::estimate).sum();
+    eprintln!(
+        "bench: about {} if nothing disturbs it",
+        minutes(estimate.min(limit))
+    );
+    for index in 0..chosen.len() {
+        // What the rest needs for a round each is theirs.
+        let rest: Duration = chosen[index + 1..].iter().map(Bench::round).sum();
+        let left = limit.saturating_sub(start.elapsed() + rest);
+        let bench = &mut chosen[index];
+        bench.rounds.budget = bench.rounds.budget.min(left);
         let measured = measure::run(bench, &programs, &mut progress);
         if options.json {
             for note in &measured.notes {
@@ -84,6 +97,7 @@ fn run(options: &Options) -> Result<bool, String> {
             report::write(directory, &all, &system, &command_line())?;
         }
     }
+    eprintln!("bench: it took {}", minutes(start.elapsed()));
     if let Some(directory) = &options.out {
         eprintln!(
             "bench: the report is {}",
@@ -91,6 +105,12 @@ fn run(options: &Options) -> Result<bool, String> {
         );
     }
     Ok(!all.iter().any(|measured| measured.bingfa_failed))
+}
+
+/// A length of time as one says it.
+fn minutes(length: Duration) -> String {
+    let seconds = length.as_secs();
+    format!("{} min {} s", seconds / 60, seconds % 60)
 }
 
 /// The command that repeats this run.

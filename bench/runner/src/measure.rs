@@ -113,7 +113,12 @@ pub(crate) fn run(bench: &Bench, programs: &Programs, progress: &mut Progress) -
             let mut runs = group.needed();
             shuffle(&mut runs);
             for run in runs {
-                let figures = session.run(group, run, programs, progress);
+                let figures = if start.elapsed() < bench.rounds.end() {
+                    session.run(group, run, programs, progress)
+                } else {
+                    session.leave_out(&group.runs[run], progress);
+                    None
+                };
                 results[index][run].push(figures);
             }
         }
@@ -329,6 +334,8 @@ struct Session {
     patience: usize,
     failures: Vec<(&'static str, String)>,
     outside_loads: Vec<(f64, &'static str)>,
+    /// Runs for which there was no time.
+    left_out: Vec<String>,
     bingfa_failed: bool,
 }
 
@@ -339,8 +346,16 @@ impl Session {
             patience: if rounds.most > 3 { PATIENCE } else { 0 },
             failures: Vec::new(),
             outside_loads: Vec::new(),
+            left_out: Vec::new(),
             bingfa_failed: false,
         }
+    }
+
+    /// The time is over: notes that `run` has not run.
+    fn leave_out(&mut self, run: &Run, progress: &Progress) {
+        progress.step("", "");
+        self.left_out
+            .push(format!("{} {}", run.contender, run.args.join(" ")));
     }
 
     fn run(
@@ -409,6 +424,12 @@ impl Session {
             .iter()
             .map(|(name, why)| format!("{name}: {why}"))
             .collect();
+        if !self.left_out.is_empty() {
+            notes.push(format!(
+                "the machine was too slow or too busy, and there was no time for: {}",
+                self.left_out.join("; ")
+            ));
+        }
         let loud = self.outside_loads.iter().filter(|(load, _)| *load > LOUD);
         if let Some((load, name)) = loud.clone().max_by(|a, b| a.0.total_cmp(&b.0)) {
             notes.push(format!(

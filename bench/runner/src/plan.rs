@@ -38,6 +38,13 @@ pub(crate) struct Rounds {
     pub(crate) budget: Duration,
 }
 
+impl Rounds {
+    /// After this time no run is begun, not even in the first round.
+    pub(crate) fn end(&self) -> Duration {
+        self.budget.saturating_mul(3) / 2
+    }
+}
+
 /// A metric over cells that differ in one number.
 #[derive(Debug)]
 pub(crate) struct Curve {
@@ -65,6 +72,8 @@ pub(crate) struct Run {
     pub(crate) workers: usize,
     pub(crate) cores: Vec<usize>,
     pub(crate) load: Option<Load>,
+    /// Seconds from start to end on a quiet machine, roughly: for the estimate.
+    pub(crate) expected: f64,
 }
 
 /// The load that a serving contender is put under.
@@ -205,7 +214,19 @@ impl Run {
             workers: 1,
             cores: vec![0],
             load: None,
+            expected: 1.0,
         }
+    }
+
+    /// Expected to be done after so many seconds.
+    pub(crate) fn taking(self, expected: f64) -> Self {
+        Self { expected, ..self }
+    }
+
+    /// For a contender that is given `seconds` to fill: what it does to warm up and to find out how much to do takes
+    /// about as long again.
+    pub(crate) fn filling(self, seconds: f64) -> Self {
+        self.taking(2.0 * seconds + 0.1)
     }
 
     /// Two workers on two cores.
@@ -216,8 +237,21 @@ impl Run {
     }
 
     pub(crate) fn under(mut self, load: Load) -> Self {
+        let (connections, seconds) = match load {
+            Load::Closed {
+                connections,
+                warmup,
+                seconds,
+            } => (connections, warmup + seconds),
+            Load::Fair {
+                paced,
+                busy,
+                warmup,
+                seconds,
+            } => (paced + busy, warmup + seconds),
+        };
         self.load = Some(load);
-        self
+        self.taking(seconds + 0.2 + connections as f64 * 1e-4)
     }
 
     pub(crate) fn is_bingfa(&self) -> bool {
@@ -243,6 +277,21 @@ impl Cell {
 }
 
 impl Bench {
+    /// About how long one round takes.
+    pub(crate) fn round(&self) -> Duration {
+        let runs = self.groups.iter().flat_map(|group| {
+            let needed = group.needed();
+            needed.into_iter().map(|run| group.runs[run].expected)
+        });
+        Duration::from_secs_f64(runs.sum())
+    }
+
+    /// About how long it takes: as many rounds as end within the budget, and one in any case.
+    pub(crate) fn estimate(&self) -> Duration {
+        let round = self.round();
+        let fit = self.rounds.budget.as_secs_f64() / round.as_secs_f64().max(1e-3);
+        round * (fit as u32).clamp(1, self.rounds.most as u32)
+    }
     /// Every contender that takes part.
     pub(crate) fn contenders(&self) -> impl Iterator<Item = &'static str> {
         self.groups.iter().flat_map(|group| {

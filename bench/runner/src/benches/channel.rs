@@ -2,6 +2,7 @@
 
 use crate::options::Options;
 use crate::plan::{Bench, Cell, Curve, Group, Metric, Run};
+use std::time::Duration;
 
 const SHAPES: [(u32, u32); 3] = [(1, 1), (4, 1), (4, 4)];
 /// What a cell calls it, and the capacity as contenders know it.
@@ -11,8 +12,11 @@ const ROOMS: [(&str, &str); 3] = [
     ("rendezvous", "0"),
 ];
 
+/// Some twenty shapes.
+const BUDGET: Duration = Duration::from_secs(600);
+
 pub(crate) fn bench(options: &Options) -> Bench {
-    let seconds = if options.quick { 0.25 } else { 0.5 };
+    let seconds = if options.quick { 0.12 } else { 0.5 };
     let mut groups = Vec::new();
     for carrier in ["threads", "coroutines"] {
         for shape in SHAPES {
@@ -45,7 +49,7 @@ pub(crate) fn bench(options: &Options) -> Bench {
         about: "u64 messages through one channel, senders x receivers, on both cores",
         fair: "the same loops everywhere: each sender sends its share, each receiver receives until the channel is disconnected, and \
                the sum is checked; async channels run on tokio with two workers",
-        rounds: options.rounds(7, 1),
+        rounds: options.rounds_within(7, 1, BUDGET),
         groups,
         curves,
     }
@@ -92,7 +96,7 @@ fn group(
     let runs: Vec<_> = names
         .iter()
         .map(|name| {
-            let run = Run::new(name, "channel", &args);
+            let run = Run::new(name, "channel", &args).filling(seconds);
             if workers == 1 {
                 run
             } else {

@@ -67,7 +67,7 @@ pub(crate) fn bench(options: &Options) -> Bench {
 }
 
 fn group(connections: usize, quick: bool) -> Group {
-    let (warmup, seconds) = if quick { (0.15, 0.5) } else { (0.3, 1.5) };
+    let (warmup, seconds) = if quick { (0.1, 0.3) } else { (0.3, 1.5) };
     let load = Load::Closed {
         connections,
         warmup,
@@ -79,8 +79,11 @@ fn group(connections: usize, quick: bool) -> Group {
         Run::new(name, "echo", &args).under(load.clone())
     };
     let able = |name: &&str| match *name {
-        "std" => connections <= MOST_THREADS,
         // A first look has no time for all of them everywhere.
+        "std" if quick => connections <= 64,
+        "may" | "smol" if quick => connections <= 1000,
+        "epoll-loop-buffers" => !quick,
+        "std" => connections <= MOST_THREADS,
         "python" | "uvloop" | "gevent" => !quick || connections == 64,
         _ => true,
     };

@@ -49,16 +49,57 @@ pub(crate) fn chosen(options: &Options) -> Vec<Bench> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
+
+    fn planned(quick: bool) -> (Options, Vec<Bench>) {
+        let options = Options {
+            names: names().map(str::to_string).collect(),
+            quick,
+            ..Options::default()
+        };
+        let benches = chosen(&options);
+        (options, benches)
+    }
+
+    #[test]
+    fn all_of_it_ends_within_its_time() {
+        for quick in [false, true] {
+            let (options, benches) = planned(quick);
+            let all: Duration = benches.iter().map(Bench::estimate).sum();
+            // Not every machine is as fast, nor as quiet.
+            assert!(all.mul_f64(1.2) <= options.limit(), "{all:?}");
+        }
+    }
+
+    #[test]
+    fn a_first_look_takes_less_than_a_minute_per_name() {
+        for bench in planned(true).1 {
+            let round = bench.round();
+            assert!(
+                round.mul_f64(1.5) <= bench.rounds.end(),
+                "{}: {round:?}",
+                bench.name
+            );
+            assert!(
+                bench.rounds.end() <= Duration::from_secs(50),
+                "{}",
+                bench.name
+            );
+        }
+    }
+
+    #[test]
+    fn every_bench_has_time_for_three_full_rounds() {
+        for bench in planned(false).1 {
+            let rounds = bench.rounds.budget.as_secs_f64() / bench.round().as_secs_f64();
+            assert!(rounds >= 3.0, "{}: {rounds:.1}", bench.name);
+        }
+    }
 
     #[test]
     fn every_bench_says_what_it_measures_and_why_that_is_fair() {
         for quick in [false, true] {
-            let options = Options {
-                names: names().map(str::to_string).collect(),
-                quick,
-                ..Options::default()
-            };
-            for (bench, name) in chosen(&options).iter().zip(names()) {
+            for (bench, name) in planned(quick).1.iter().zip(names()) {
                 assert_eq!(bench.name, name);
                 assert!(!bench.about.is_empty() && !bench.fair.is_empty(), "{name}");
                 for cell in bench.groups.iter().flat_map(|group| &group.cells) {

@@ -8,14 +8,16 @@ pub(crate) fn bench(options: &Options) -> Bench {
     let alone = group(
         "uncontended",
         &["bingfa", "parking_lot", "std"],
-        &["shape=alone".to_string(), format!("seconds={seconds}")],
+        "shape=alone",
+        seconds,
         1,
         Metric::lower("ns_per_op"),
     );
     let threads = group(
         "threads=4 contended",
         &["bingfa", "parking_lot", "std"],
-        &["shape=threads=4".to_string(), format!("seconds={seconds}")],
+        "shape=threads=4",
+        seconds,
         2,
         Metric::higher("ops_per_s"),
     );
@@ -23,7 +25,8 @@ pub(crate) fn bench(options: &Options) -> Bench {
         group(
             &format!("coroutines=1000 workers={workers}"),
             &["bingfa", "tokio"],
-            &["shape=tasks=1000".to_string(), format!("seconds={seconds}")],
+            "shape=tasks=1000",
+            seconds,
             workers,
             Metric::higher("ops_per_s"),
         )
@@ -43,13 +46,18 @@ pub(crate) fn bench(options: &Options) -> Bench {
 fn group(
     cell: &str,
     names: &[&'static str],
-    args: &[String],
+    shape: &str,
+    seconds: f64,
     workers: usize,
     metric: Metric,
 ) -> Group {
-    let run = |name: &&'static str| match workers {
-        1 => Run::new(name, "mutex", args),
-        _ => Run::new(name, "mutex", args).on_both_cores(),
+    let args = &[shape.to_string(), format!("seconds={seconds}")];
+    let run = |name: &&'static str| {
+        let run = Run::new(name, "mutex", args).filling(seconds);
+        match workers {
+            1 => run,
+            _ => run.on_both_cores(),
+        }
     };
     let runs: Vec<_> = names.iter().map(run).collect();
     let cell = Cell::of_all(cell, &runs, &[metric]);

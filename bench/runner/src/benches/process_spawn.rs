@@ -36,5 +36,7 @@ pub(crate) fn bench(options: &Options) -> Bench {
 }
 
 fn run(contender: &'static str, args: &[String]) -> Run {
-    Run::new(contender, "process-spawn", args).on_both_cores()
+    Run::new(contender, "process-spawn", args)
+        .on_both_cores()
+        .taking(1.0)
 }

@@ -22,7 +22,7 @@ pub(crate) fn bench(options: &Options) -> Bench {
         let args = [format!("tasks={tasks}"), format!("seconds={seconds}")];
         let runs: Vec<_> = CONTENDERS
             .iter()
-            .map(|name| Run::new(name, "switch", &args))
+            .map(|name| Run::new(name, "switch", &args).filling(seconds))
             .collect();
         let mut cell = Cell::of_all(
             format!("tasks={tasks}"),

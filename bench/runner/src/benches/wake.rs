@@ -35,7 +35,7 @@ fn bench(name: &'static str, options: &Options) -> Bench {
         let args = [format!("waiters={waiters}"), format!("seconds={seconds}")];
         let runs: Vec<_> = ["bingfa", "tokio"]
             .iter()
-            .map(|contender| Run::new(contender, name, &args))
+            .map(|contender| Run::new(contender, name, &args).filling(seconds))
             .collect();
         let metrics = [Metric::lower("ns_per_op")];
         let cell = Cell::of_all(format!("waiters={waiters}"), &runs, &metrics);
