@@ -3,6 +3,7 @@
 //! See `bench/README.md` for the method. A file of `benches/` says which contenders and cells a bench has.
 
 mod benches;
+mod compare;
 mod contenders;
 mod execute;
 mod guard;
@@ -34,6 +35,12 @@ fn main() -> ExitCode {
     }
     if words.first().is_some_and(|word| word == guard::SUBCOMMAND) {
         return exit(guard::main(&words[1..]));
+    }
+    if words
+        .first()
+        .is_some_and(|word| word == compare::SUBCOMMAND)
+    {
+        return exit(compare::main(&words[1..]));
     }
     match Options::parse(&words) {
         Ok(Command::List(options)) => {

@@ -17,7 +17,7 @@ const PATIENCE: usize = 5;
 /// Above this many cores of load by other processes a run is spoken of.
 pub(crate) const LOUD: f64 = 0.25;
 /// A ratio whose quartiles lie further apart than this, as a part of it, is spoken of.
-const UNSTEADY: f64 = 0.15;
+pub(crate) const UNSTEADY: f64 = 0.15;
 
 /// The figures of a bench.
 #[derive(Debug)]

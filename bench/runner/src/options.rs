@@ -9,8 +9,10 @@ const USAGE: &str = "\
 usage: cargo run --release --manifest-path bench/Cargo.toml -- NAME... | all [options]
        cargo run --release --manifest-path bench/Cargo.toml -- list [NAME...]
        cargo run --release --manifest-path bench/Cargo.toml -- guard [--write]
+       cargo run --release --manifest-path bench/Cargo.toml -- compare A/results.json B/results.json
 
   guard              counts instructions of single operations and compares them with bench/guard.json
+  compare            names the ratios of two runs that differ by more than 15 %, and why that may be
 
   --json             one JSON object per cell and metric on standard output, nothing else
   --quick            few and short runs: within a minute per name, for a first look
