@@ -26,6 +26,7 @@ use crate::park::cancel;
 use crate::park::frame::{self, Frame, Request};
 use crate::park::home::{Home, Target};
 use crate::park::local;
+use crate::park::more_than_one_cpu;
 use crate::park::task::{Discard, TaskRef};
 use crate::park::timers::Timers;
 use crate::reactor::{self, Driver, Op};
@@ -37,6 +38,12 @@ const TURN: Duration = Duration::from_micros(100);
 const MAX_TURN: u64 = 4096;
 /// How far apart an idle worker's firings are at most, where it waits for a crowd of timers.
 const MOST_TIMER_DISTANCE: Duration = Duration::from_millis(1);
+/// How long a worker looks for mail before it sleeps: as long as it takes to wake one that
+/// has fallen asleep on another core, so that two which answer each other meet awake.
+const MAIL_SPIN: Duration = Duration::from_micros(50);
+/// After so many looks in vain in a row it lets as many sleeps that mail ends pass, and
+/// twice as many after each further one, up to the second figure.
+const VAIN_LOOKS: (u32, u32) = (1, 64);
 /// After so many operations in a row that did not have to wait, a coroutine gives way.
 const STREAK: u32 = 128;
 /// How many switches happen between two looks at the inbox, at most.
@@ -68,6 +75,9 @@ pub(crate) struct Worker {
     /// When timers were fired last.
     fired: Cell<Option<Instant>>,
     stopping: Cell<bool>,
+    /// How many sleeps that mail ended are let pass before the next look for mail, and how
+    /// many were last time.
+    vain: Cell<(u32, u32)>,
 }
 
 impl std::fmt::Debug for Worker {
@@ -128,6 +138,7 @@ impl Worker {
             turned: Cell::new(Instant::now()),
             fired: Cell::new(None),
             stopping: Cell::new(false),
+            vain: Cell::new(VAIN_LOOKS),
             shared,
         })
     }
@@ -522,8 +533,40 @@ impl Worker {
         if self.poll_a_while(now) {
             return;
         }
+        if self.gets_mail() {
+            return;
+        }
         self.shells.borrow_mut().trim(now);
         self.sleep();
+        if self.home.has_mail() {
+            let (pass, last) = self.vain.get();
+            self.vain.set((pass.saturating_sub(1), last));
+        }
+    }
+
+    /// Looks for mail for a moment, if that may be worth while: two workers whose coroutines
+    /// take turns would else wake each other for each turn. Who sleeps for I/O and timers
+    /// alone never looks.
+    fn gets_mail(&self) -> bool {
+        let (pass, last) = self.vain.get();
+        if pass > 0 || !more_than_one_cpu() {
+            return false;
+        }
+        let begun = Instant::now();
+        loop {
+            for _ in 0..16 {
+                if self.home.has_mail() {
+                    self.vain.set((0, 0));
+                    return true;
+                }
+                std::hint::spin_loop();
+            }
+            if begun.elapsed() >= MAIL_SPIN {
+                let next = (2 * last).clamp(VAIN_LOOKS.0, VAIN_LOOKS.1);
+                self.vain.set((next, next));
+                return false;
+            }
+        }
     }
 
     /// Adaptive polling: looks for completions for a while before going to sleep.
