@@ -9,7 +9,7 @@ use super::Pod;
 use super::locked::{self, MutexGuard};
 use super::poison::{LockResult, TryLockResult};
 use super::shared::{Shared, can_be_sent};
-use crate::shm::object::Kind;
+use crate::shm::kind::Kind;
 
 /// A row of plain data that processes share, with a lock: its length is fixed.
 ///
@@ -124,7 +124,7 @@ impl<T: Pod> Array<T> {
     }
 }
 
-can_be_sent!(Array: Kind::Locked);
+can_be_sent!(Array<T>: Kind::Locked);
 
 impl<T: Pod> Clone for Array<T> {
     fn clone(&self) -> Self {

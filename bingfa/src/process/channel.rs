@@ -17,7 +17,8 @@ use super::queue::{Core, FOREVER, Wait};
 use super::queue_error::{GetError, PutError};
 use super::shared::Shared;
 use crate::shm::end::End;
-use crate::shm::object::{Kind, Token};
+use crate::shm::kind::Kind;
+use crate::shm::object::Token;
 
 /// Makes a channel between processes, with room for `capacity` items (`None`: for as many as
 /// there is memory for).

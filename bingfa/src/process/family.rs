@@ -13,7 +13,7 @@ use std::sync::Once;
 
 use super::keeper;
 use crate::shm::family::{self, Family};
-use crate::shm::object::Gone;
+use crate::shm::kind::Gone;
 use crate::shm::peers::{PeerId, Whereabouts};
 use crate::sys::pidfd;
 

@@ -17,11 +17,12 @@ use super::poison::{LockResult, TryLockError, TryLockResult, wrap};
 use super::shared::Shared;
 use super::{Pod, waiting};
 use crate::park::{cancel, carrier};
-use crate::shm::lock::{Lock, Owner, Poison};
-use crate::shm::object::Kind;
+use crate::shm::blame::Poison;
+use crate::shm::kind::Kind;
+use crate::shm::lock::{Lock, Owner};
 
 /// Where the data begins.
-const DATA: u64 = 64;
+pub(super) const DATA: u64 = 64;
 
 const _: () = assert!(size_of::<Lock>() <= DATA as usize);
 
@@ -45,7 +46,7 @@ pub(super) fn create<T: 'static, E: Pod>(data: &[E]) -> io::Result<Shared> {
     })
 }
 
-fn lock_of(shared: &Shared) -> &Lock {
+pub(super) fn lock_of(shared: &Shared) -> &Lock {
     // SAFETY: invariant 1; the object lives as long as its handle.
     unsafe { shared.payload().cast::<Lock>().as_ref() }
 }
@@ -87,11 +88,18 @@ impl<'a, T: ?Sized> MutexGuard<'a, T> {
     }
 }
 
+impl<'a, T: ?Sized> MutexGuard<'a, T> {
+    /// Unlocks, for somebody who locks again by [`lock`].
+    pub(super) fn into_parts(self) -> (&'a Shared, NonNull<T>) {
+        (self.shared, self.data)
+    }
+}
+
 impl<T: ?Sized> Drop for MutexGuard<'_, T> {
     fn drop(&mut self) {
         let lock = lock_of(self.shared);
         if !self.unwinding && cancel::is_panicking() {
-            lock.poison(std::process::id() as i32);
+            lock.poison.panicked(std::process::id() as i32);
         }
         lock.unlock(self.shared.family().arena());
     }
@@ -119,20 +127,16 @@ impl<T: ?Sized + std::fmt::Debug> std::fmt::Debug for MutexGuard<'_, T> {
     }
 }
 
-fn me(shared: &Shared) -> Owner {
-    let family = shared.family();
-    assert!(
-        !family.arena().forked(),
-        "bingfa: this process is a fork() of the one that has this lock, and cannot use it"
-    );
-    Owner::new(family.me(), carrier::id())
+pub(super) fn me(shared: &Shared) -> Owner {
+    shared.arena(); // not in a fork
+    Owner::new(shared.family().me(), carrier::id())
 }
 
 /// Waits for the lock. `data` is that of the object.
 #[track_caller]
 pub(super) fn lock<T: ?Sized>(shared: &Shared, data: NonNull<T>) -> LockResult<MutexGuard<'_, T>> {
     acquire(shared, None);
-    wrap(lock_of(shared).poisoned(), MutexGuard::new(shared, data))
+    wrap(lock_of(shared).poison.get(), MutexGuard::new(shared, data))
 }
 
 /// Waits for the lock until `deadline`; `None`: not at all. `data` is that of the object.
@@ -150,13 +154,14 @@ pub(super) fn try_lock<T: ?Sized>(
         return Err(TryLockError::WouldBlock);
     }
     Ok(wrap(
-        lock_of(shared).poisoned(),
+        lock_of(shared).poison.get(),
         MutexGuard::new(shared, data),
     )?)
 }
 
+/// Takes the lock; false: `deadline` came first.
 #[track_caller]
-fn acquire(shared: &Shared, deadline: Option<Instant>) -> bool {
+pub(super) fn acquire(shared: &Shared, deadline: Option<Instant>) -> bool {
     let (lock, me) = (lock_of(shared), me(shared));
     if lock.try_lock(me) {
         return true;
@@ -166,11 +171,11 @@ fn acquire(shared: &Shared, deadline: Option<Instant>) -> bool {
 }
 
 pub(super) fn poisoned(shared: &Shared) -> Option<Poison> {
-    lock_of(shared).poisoned()
+    lock_of(shared).poison.get()
 }
 
 pub(super) fn clear_poison(shared: &Shared) {
-    lock_of(shared).clear_poison();
+    lock_of(shared).poison.clear();
 }
 
 pub(super) fn is_locked(shared: &Shared) -> bool {

@@ -11,7 +11,7 @@ use super::locked;
 pub use super::locked::MutexGuard;
 use super::poison::{LockResult, TryLockError, TryLockResult};
 use super::shared::{Shared, can_be_sent};
-use crate::shm::object::Kind;
+use crate::shm::kind::Kind;
 
 /// A mutual exclusion lock between processes, and between the carriers in each: as
 /// [`sync::Mutex`](crate::sync::Mutex), for plain data in shared memory.
@@ -136,7 +136,7 @@ impl<T: Pod> Mutex<T> {
     }
 }
 
-can_be_sent!(Mutex: Kind::Locked);
+can_be_sent!(Mutex<T>: Kind::Locked);
 
 impl<T: Pod> Clone for Mutex<T> {
     fn clone(&self) -> Self {

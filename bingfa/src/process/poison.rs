@@ -4,7 +4,7 @@ use std::fmt;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
-use crate::shm::lock::Poison;
+use crate::shm::blame::Poison;
 
 /// The result of a lock.
 pub type LockResult<G> = Result<G, PoisonError<G>>;
@@ -38,7 +38,7 @@ pub struct PoisonError<G> {
 
 /// The process that has poisoned a lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Owner(Poison);
+pub struct Owner(pub(super) Poison);
 
 impl Owner {
     /// Its number; it may be another process's by now.
@@ -75,6 +75,13 @@ impl<G> PoisonError<G> {
     fn new(guard: G, poison: Poison) -> Self {
         let owner = Owner(poison);
         Self { guard, owner }
+    }
+
+    pub(super) fn map<H>(self, f: impl FnOnce(G) -> H) -> PoisonError<H> {
+        PoisonError {
+            guard: f(self.guard),
+            owner: self.owner,
+        }
     }
 
     /// Who has poisoned the lock.

@@ -20,7 +20,7 @@ use super::waiting::{self, Look};
 use super::wire;
 use crate::queue::TooManyDone;
 use crate::shm::arena::Arena;
-use crate::shm::object::Kind;
+use crate::shm::kind::Kind;
 use crate::shm::ring::{Block, LONGEST_INLINE, Message, Put, Received, Ring};
 
 /// A queue between processes: first in, first out, any number of producers and consumers, on

@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering::Rel
 
 use super::Pod;
 use super::shared::{Shared, can_be_sent};
-use crate::shm::object::Kind;
+use crate::shm::kind::Kind;
 
 /// Copies `count` bytes, each by one access of its kind.
 macro_rules! by {
@@ -230,7 +230,7 @@ impl<T: Pod> RawArray<T> {
     }
 }
 
-can_be_sent!(RawValue: Kind::Memory, RawArray: Kind::Memory);
+can_be_sent!(RawValue<T>: Kind::Memory, RawArray<T>: Kind::Memory);
 
 impl<T: Pod> Clone for RawValue<T> {
     fn clone(&self) -> Self {

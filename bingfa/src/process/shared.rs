@@ -8,8 +8,10 @@ use std::sync::Arc;
 use serde::{de, ser};
 
 use super::{carry, family};
+use crate::shm::arena::Arena;
 use crate::shm::family::Family;
-use crate::shm::object::{Handle, Kind, Token};
+use crate::shm::kind::Kind;
+use crate::shm::object::{Handle, Token};
 
 /// The part that every handle has; cloned cheaply.
 #[derive(Clone, Debug)]
@@ -49,6 +51,20 @@ impl Shared {
         self.0.family()
     }
 
+    /// The arena, for somebody who uses the object.
+    ///
+    /// # Panics
+    /// If this process is a fork of the one that has the handle.
+    #[track_caller]
+    pub(super) fn arena(&self) -> &'static Arena {
+        let arena = self.family().arena();
+        assert!(
+            !arena.forked(),
+            "bingfa: this process is a fork() of the one that has this lock, and cannot use it"
+        );
+        arena
+    }
+
     pub(super) fn handle(&self) -> &Handle {
         &self.0
     }
@@ -76,14 +92,14 @@ impl Shared {
 
 /// A type that is a [`Shared`] and nothing else can be sent.
 macro_rules! can_be_sent {
-    ($($type:ident: $kind:expr),*) => {$(
-        impl<T: $crate::process::Pod> serde::Serialize for $type<T> {
+    ($($type:ident $(<$data:ident>)?: $kind:expr),*) => {$(
+        impl $(<$data: $crate::process::Pod>)? serde::Serialize for $type $(<$data>)? {
             fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 self.shared().export::<Self, S::Error>()?.serialize(serializer)
             }
         }
 
-        impl<'de, T: $crate::process::Pod> serde::Deserialize<'de> for $type<T> {
+        impl<'de $(, $data: $crate::process::Pod)?> serde::Deserialize<'de> for $type $(<$data>)? {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 let token = serde::Deserialize::deserialize(deserializer)?;
                 $crate::process::shared::Shared::import::<Self, D::Error>($kind, token)

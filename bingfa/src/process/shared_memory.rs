@@ -16,7 +16,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use super::carry::{self, Place};
 use super::named::Named;
 use super::shared::Shared;
-use crate::shm::object::{Kind, Token};
+use crate::shm::kind::Kind;
+use crate::shm::object::Token;
 
 /// Bytes that processes share.
 ///

@@ -19,6 +19,7 @@ use crate::registry::State;
 use crate::sched::op::{self as sched_op, OpEnd};
 use crate::sched::worker::{self, Worker};
 use crate::shm::family::Family;
+use crate::shm::tally::Attempt;
 use crate::shm::word::{self, Word};
 use crate::sys::{errno, futex, launch};
 
@@ -38,6 +39,16 @@ pub(super) enum Look<R> {
 impl<R> From<Option<R>> for Look<R> {
     fn from(done: Option<R>) -> Self {
         done.map_or(Look::NotYet, Look::Done)
+    }
+}
+
+impl From<Attempt> for Look<()> {
+    fn from(attempt: Attempt) -> Self {
+        match attempt {
+            Attempt::Made => Look::Done(()),
+            Attempt::NotYet => Look::NotYet,
+            Attempt::Busy => Look::Busy,
+        }
     }
 }
 

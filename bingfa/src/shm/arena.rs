@@ -236,6 +236,21 @@ impl Arena {
         unsafe { base.add((offset - start) as usize) }.cast()
     }
 
+    /// The offset of a place in the arena.
+    pub(super) fn offset<T>(&self, place: &T) -> u64 {
+        let address = std::ptr::from_ref(place).addr();
+        let mut start = 0;
+        for slot in &self.segments {
+            let (_, _, len) = segment(start);
+            let inside = address.wrapping_sub(slot.load(Relaxed).addr()) as u64; // seen before
+            if inside < len {
+                return start + inside;
+            }
+            start += len;
+        }
+        unreachable!("bingfa: a place outside of shared memory")
+    }
+
     /// As [`at`](Self::at), for a place that others have told of.
     ///
     /// # Errors

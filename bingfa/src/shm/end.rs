@@ -8,7 +8,7 @@ use std::sync::atomic::{
 };
 
 use super::arena::ArenaGuard;
-use super::object::Gone;
+use super::kind::Gone;
 use super::peers::PeerId;
 
 /// An end of a channel, as it lies in shared memory.

@@ -5,15 +5,15 @@
 //! thread exclude each other. A slot is not given to another process before the dead one is
 //! buried, and the burial takes its locks away from it: so a slot in the word means one
 //! process.
-#![allow(unsafe_code)]
 
 use std::sync::atomic::{
-    AtomicI32, AtomicU32, AtomicU64,
+    AtomicU64,
     Ordering::{Acquire, Relaxed, Release},
 };
 
 use super::arena::Arena;
-use super::object::Gone;
+use super::blame::Blame;
+use super::kind::Gone;
 use super::peers::PeerId;
 use super::word::Word;
 
@@ -24,28 +24,11 @@ pub(crate) struct Lock {
     owner: AtomicU64,
     /// On which one waits for it.
     pub(crate) word: Word,
-    poison: AtomicU32,
-    /// Of the process that has poisoned it.
-    pid: AtomicI32,
-    status: AtomicI32,
+    pub(crate) poison: Blame,
 }
-
-/// Bits of `poison`.
-const PANICKED: u32 = 1;
-const DIED: u32 = 2;
-const STATUS_KNOWN: u32 = 4;
 
 /// A carrier's number has room above this.
 const CARRIER: u32 = 48;
-
-/// Who has poisoned a lock.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Poison {
-    pub(crate) pid: i32,
-    /// It ended while it held the lock; else it panicked.
-    pub(crate) died: bool,
-    pub(crate) status: Option<i32>,
-}
 
 /// A carrier of a process, as the word of a lock has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,45 +62,27 @@ impl Lock {
         self.word.wake(|flags| arena.ring(flags));
     }
 
+    pub(crate) fn is_owned_by(&self, owner: Owner) -> bool {
+        self.owner.load(Relaxed) == owner.0 // its own store, or not its own
+    }
+
     pub(crate) fn is_locked(&self) -> bool {
-        self.owner.load(Relaxed) != 0
-    }
-
-    /// Its owner, a process of this number, panics.
-    pub(crate) fn poison(&self, pid: i32) {
-        self.pid.store(pid, Relaxed); // published with the lock
-        self.poison.store(PANICKED, Relaxed);
-    }
-
-    /// By whom it is poisoned; exact for the owner.
-    pub(crate) fn poisoned(&self) -> Option<Poison> {
-        let bits = self.poison.load(Acquire);
-        (bits != 0).then(|| Poison {
-            pid: self.pid.load(Relaxed),
-            died: bits & DIED != 0,
-            status: (bits & STATUS_KNOWN != 0).then(|| self.status.load(Relaxed)),
-        })
-    }
-
-    pub(crate) fn clear_poison(&self) {
-        self.poison.store(0, Relaxed);
+        self.owner.load(Acquire) != 0 // pairs as in `try_lock`
     }
 
     /// If the dead process held it, it is free and poisoned.
     pub(super) fn bury(&self, arena: &Arena, gone: &Gone) {
+        self.bury_with(arena, gone, || self.poison.died(gone));
+    }
+
+    /// If the dead process held it, it is marked and then free.
+    pub(super) fn bury_with(&self, arena: &Arena, gone: &Gone, mark: impl FnOnce()) {
         if gone.lives {
             return;
         }
         if Owner(self.owner.load(Relaxed)).is_of(gone.peer) {
-            self.pid.store(gone.pid, Relaxed);
-            self.status.store(gone.status.unwrap_or(0), Relaxed);
-            let known = if gone.status.is_some() {
-                STATUS_KNOWN
-            } else {
-                0
-            };
-            self.poison.store(DIED | known, Relaxed);
-            // Release: who takes it sees the poison.
+            mark();
+            // Release: who takes it sees the mark.
             self.owner.store(0, Release);
         }
         self.word.rouse(|flags| arena.ring(flags));

@@ -18,9 +18,19 @@
 #[cfg(not(loom))]
 pub(crate) mod arena;
 #[cfg(not(loom))]
+pub(crate) mod barrier;
+#[cfg(not(loom))]
+pub(crate) mod blame;
+#[cfg(not(loom))]
+pub(crate) mod condvar;
+#[cfg(not(loom))]
 pub(crate) mod end;
 #[cfg(not(loom))]
+pub(crate) mod event;
+#[cfg(not(loom))]
 pub(crate) mod family;
+#[cfg(not(loom))]
+pub(crate) mod kind;
 #[cfg(not(loom))]
 pub(crate) mod lock;
 #[cfg(not(loom))]
@@ -28,5 +38,11 @@ pub(crate) mod object;
 #[cfg(not(loom))]
 pub(crate) mod peers;
 #[cfg(not(loom))]
+pub(crate) mod permits;
+#[cfg(not(loom))]
 pub(crate) mod ring;
+#[cfg(not(loom))]
+pub(crate) mod rwlock;
+#[cfg(not(loom))]
+pub(crate) mod tally;
 pub(crate) mod word;

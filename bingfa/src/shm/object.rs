@@ -17,7 +17,7 @@
 #![allow(unsafe_code)]
 
 use std::io;
-use std::ptr::{self, NonNull};
+use std::ptr::NonNull;
 use std::sync::atomic::{
     AtomicU32, AtomicU64,
     Ordering::{Acquire, Relaxed, Release},
@@ -26,73 +26,13 @@ use std::sync::atomic::{
 use serde::{Deserialize, Serialize};
 
 use super::arena::{Arena, ArenaGuard, OBJECTS};
-use super::end::End;
 use super::family::Family;
-use super::lock::Lock;
+use super::kind::{Gone, Kind};
 use super::peers::PeerId;
 use super::ring::Ring;
 
 /// How many objects there may be.
 pub(crate) const MOST: u64 = 1 << 20;
-
-/// What lies behind the head of an object.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[repr(u32)]
-pub(crate) enum Kind {
-    /// Bytes.
-    Memory = 1,
-    /// A [`Lock`], and what it protects.
-    Locked = 2,
-    /// A [`Ring`].
-    Queue = 3,
-    /// An [`End`] of a queue, which tells that when nobody has it any more.
-    End = 4,
-}
-
-/// A process that has ended.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Gone {
-    pub(crate) peer: PeerId,
-    pub(crate) pid: i32,
-    /// It has not ended, but let go of an object.
-    pub(crate) lives: bool,
-    /// As `wait` gives it; `None` if that is not known here.
-    pub(crate) status: Option<i32>,
-}
-
-impl Kind {
-    /// A process has ended, or let go of the object otherwise (then it is not `dead`): its part
-    /// in it is undone, and all are woken who wait for it. (One that was killed may have been
-    /// about to do that.)
-    fn depart(self, arena: &ArenaGuard<'_>, object: &Object<'_>, hold: &Hold, gone: &Gone) {
-        match self {
-            Kind::Memory => {}
-            // SAFETY: the payload of this kind begins with a lock.
-            Kind::Locked => unsafe { object.payload().cast::<Lock>().as_ref() }.bury(arena, gone),
-            Kind::Queue => {
-                let others = arena.holds(object).filter(|other| !ptr::eq(other.1, hold));
-                let finished = |hold: &Hold| u64::from(hold.finished.load(Acquire));
-                let finished = others.map(|(_, other)| finished(other)).sum();
-                // SAFETY: the payload of this kind is a ring.
-                let ring = unsafe { object.payload().cast::<Ring>().as_ref() };
-                ring.depart(arena, hold, finished, gone);
-            }
-            // SAFETY: the payload of this kind is an end.
-            Kind::End => unsafe { object.payload().cast::<End>().as_ref() }.depart(arena, gone),
-        }
-    }
-
-    /// The object goes: so does what else belongs to it.
-    fn end(self, arena: &ArenaGuard<'_>, object: &Object<'_>) {
-        match self {
-            Kind::Memory | Kind::Locked => {}
-            // SAFETY: as in `depart`.
-            Kind::Queue => unsafe { object.payload().cast::<Ring>().as_ref() }.end(arena),
-            // SAFETY: as in `depart`.
-            Kind::End => unsafe { object.payload().cast::<End>().as_ref() }.end(arena),
-        }
-    }
-}
 
 /// The table's own words, in the arena's header.
 #[repr(C)]
@@ -107,6 +47,7 @@ pub(super) struct Table {
 
 /// What every object begins with.
 #[repr(C, align(64))]
+#[derive(Debug)]
 pub(crate) struct Head {
     /// Never used twice; 0 once the object is gone.
     serial: AtomicU64,
@@ -171,7 +112,7 @@ impl Hold {
         taken.wrapping_sub(self.finished.load(Relaxed))
     }
 
-    fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         // Under the arena's lock, as are all changes.
         self.handles.load(Relaxed) == 0
             && self.promised.load(Relaxed) == 0
@@ -180,15 +121,15 @@ impl Hold {
 }
 
 /// An object while the arena's lock is held, or a handle.
-#[derive(Clone, Copy)]
-struct Object<'a> {
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Object<'a> {
     arena: &'a Arena,
     at: u64,
     head: &'a Head,
 }
 
 impl Object<'_> {
-    fn payload(&self) -> NonNull<u8> {
+    pub(super) fn payload(&self) -> NonNull<u8> {
         self.arena.at(self.at + HEAD)
     }
 }
@@ -532,7 +473,10 @@ impl ArenaGuard<'_> {
     }
 
     /// The words that lead to the holds of the object, and these.
-    fn holds<'a>(&'a self, object: &Object<'a>) -> impl Iterator<Item = (&'a AtomicU64, &'a Hold)> {
+    pub(super) fn holds<'a>(
+        &'a self,
+        object: &Object<'a>,
+    ) -> impl Iterator<Item = (&'a AtomicU64, &'a Hold)> {
         let mut link = &object.head.holds;
         std::iter::from_fn(move || {
             let at = link.load(Relaxed);

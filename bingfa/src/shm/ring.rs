@@ -33,7 +33,8 @@ use std::sync::atomic::{
 };
 
 use super::arena::{Arena, ArenaGuard};
-use super::object::{Gone, Hold};
+use super::kind::Gone;
+use super::object::Hold;
 use super::peers::PeerId;
 use super::word::Word;
 use crate::sys::robust::RobustMutex;

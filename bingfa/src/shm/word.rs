@@ -50,7 +50,7 @@ pub(crate) fn bell(slot: u32) -> u32 {
 
 /// Counts events for those who wait; zeroed memory is a valid one.
 #[repr(C)]
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Word {
     event: AtomicU32,
     waiters: AtomicU32,

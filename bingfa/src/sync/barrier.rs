@@ -44,6 +44,10 @@ pub struct BarrierWaitResult {
 }
 
 impl BarrierWaitResult {
+    pub(crate) fn new(is_leader: bool) -> Self {
+        Self { is_leader }
+    }
+
     /// True for exactly one of those who have met: the last who came.
     #[must_use]
     pub fn is_leader(&self) -> bool {
@@ -115,7 +119,7 @@ impl Barrier {
                     continue;
                 }
             };
-            return Some(BarrierWaitResult { is_leader });
+            return Some(BarrierWaitResult::new(is_leader));
         }
     }
 
@@ -125,7 +129,7 @@ impl Barrier {
     /// Dropping the future takes the arrival back.
     pub async fn wait_async(&self) -> BarrierWaitResult {
         let is_leader = BarrierFuture::new(&self.raw).await;
-        BarrierWaitResult { is_leader }
+        BarrierWaitResult::new(is_leader)
     }
 }
 

@@ -38,6 +38,12 @@ pub struct BoundedSemaphore {
 #[doc(alias = "ValueError")]
 pub struct TooManyPermits(());
 
+impl TooManyPermits {
+    pub(crate) fn new() -> Self {
+        Self(())
+    }
+}
+
 impl fmt::Display for TooManyPermits {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("more permits were released than had been taken")
@@ -215,7 +221,7 @@ impl BoundedSemaphore {
     pub fn release(&self, count: usize) -> Result<(), TooManyPermits> {
         let (raw, count) = (self.raw(), count as u64);
         let released = raw.remember(count) && raw.add(count);
-        released.then_some(()).ok_or(TooManyPermits(()))
+        released.then_some(()).ok_or(TooManyPermits::new())
     }
 
     /// How many permits are free, at this moment.

@@ -49,6 +49,10 @@ pub struct Condvar {
 pub struct WaitTimeoutResult(bool);
 
 impl WaitTimeoutResult {
+    pub(crate) fn new(timed_out: bool) -> Self {
+        Self(timed_out)
+    }
+
     /// True if the time was over.
     #[must_use]
     pub fn timed_out(&self) -> bool {
@@ -171,10 +175,10 @@ impl Condvar {
         let deadline = Instant::now().checked_add(dur);
         loop {
             if !condition(&mut *guard) {
-                return Ok((guard, WaitTimeoutResult(false)));
+                return Ok((guard, WaitTimeoutResult::new(false)));
             }
             if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
-                return Ok((guard, WaitTimeoutResult(true)));
+                return Ok((guard, WaitTimeoutResult::new(true)));
             }
             guard = timed(self.wait_until(guard, deadline))?.0;
         }
@@ -264,7 +268,7 @@ impl Condvar {
 }
 
 fn timed<T>((guard, timed_out): (MutexGuard<'_, T>, bool)) -> TimedResult<'_, T> {
-    let timed_out = WaitTimeoutResult(timed_out);
+    let timed_out = WaitTimeoutResult::new(timed_out);
     match MutexGuard::checked(guard) {
         Ok(guard) => Ok((guard, timed_out)),
         Err(error) => Err(PoisonError::new((error.into_inner(), timed_out))),

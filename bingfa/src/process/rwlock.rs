@@ -1,0 +1,449 @@
+//! `RwLock`: a lock between processes for many readers or one writer.
+//!
+//! # Invariants
+//! 1. The payload is a [`rwlock::RwLock`], initialised before anybody else has it, and behind it,
+//!    at `DATA`, a value of a `Pod` type, which every pattern of bytes is.
+//! 2. The value is reached only through guards. A writer's exists only while its maker writes,
+//!    and a reader's while its process is counted among the readers.
+#![allow(unsafe_code)]
+
+use std::fmt;
+use std::io;
+use std::marker::PhantomData;
+use std::mem::ManuallyDrop;
+use std::ops::{Deref, DerefMut};
+use std::ptr::NonNull;
+use std::time::{Duration, Instant};
+
+use super::poison::{LockResult, TryLockError, TryLockResult, wrap};
+use super::shared::{Shared, can_be_sent};
+use super::{Pod, locked, waiting};
+use crate::park::cancel;
+use crate::shm::arena::Arena;
+use crate::shm::kind::Kind;
+use crate::shm::rwlock;
+use crate::shm::tally::Attempt;
+
+/// A lock between processes for many readers or one writer, and between the carriers in each:
+/// as [`sync::RwLock`](crate::sync::RwLock), for plain data in shared memory.
+///
+/// A handle, like [`Mutex`](super::Mutex). The owner is a thread or coroutine of one process,
+/// so coroutines that share a thread exclude each other, too.
+///
+/// # Who is next
+/// Whoever calls while the lock is free gets it, even if others wait. Readers join other
+/// readers only while no writer waits, so readers do not starve a writer: do not lock for
+/// reading what the carrier has locked for reading already.
+///
+/// # Poisoning
+/// A panic while the lock is held *for writing* poisons it, and so does the end of the
+/// writer's process, by SIGKILL or otherwise: waiters have it at once, with a
+/// [`PoisonError`](super::PoisonError) that names the process. A reader's end, and that of
+/// a writer that waits, changes nothing: its share goes. A cancel poisons nothing.
+///
+/// # Examples
+/// ```
+/// use bingfa::process::{self, RwLock};
+///
+/// let price = RwLock::new(100u32)?;
+/// let writer = process::spawn(price.clone(), |price: RwLock<u32>| *price.write().unwrap() += 1);
+/// let reader = process::spawn(price.clone(), |price: RwLock<u32>| *price.read().unwrap());
+/// writer.join().unwrap();
+/// assert!([100, 101].contains(&reader.join().unwrap()));
+/// assert_eq!(*price.read().unwrap(), 101);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub struct RwLock<T: Pod = ()> {
+    shared: Shared,
+    data: PhantomData<T>,
+}
+
+/// Where the data begins.
+const DATA: usize = size_of::<rwlock::RwLock>().next_multiple_of(64);
+
+/// What waits are called in snapshots.
+const READ: &&str = &"process rwlock (read)";
+const WRITE: &&str = &"process rwlock (write)";
+
+fn lock_of(shared: &Shared) -> &rwlock::RwLock {
+    // SAFETY: invariant 1; the object lives as long as its handle.
+    unsafe { shared.payload().cast().as_ref() }
+}
+
+/// Stops writing, or waiting for that.
+fn end_write(shared: &Shared) {
+    lock_of(shared).unlock_write(shared.family().arena());
+}
+
+/// A writer that waits for the readers.
+struct Next<'a>(&'a Shared);
+
+impl Drop for Next<'_> {
+    fn drop(&mut self) {
+        end_write(self.0);
+    }
+}
+
+/// Locks for reading; false: `deadline` came first.
+#[track_caller]
+fn read(shared: &Shared, deadline: Option<Instant>) -> bool {
+    let (lock, arena, hold) = (lock_of(shared), shared.arena(), shared.handle().hold());
+    let read = |_| lock.try_read(arena, hold).into();
+    let word = &lock.writer.word;
+    waiting::wait_for(shared.family(), word, READ, deadline, read).is_some()
+}
+
+/// Locks for writing; false: `deadline` came first.
+#[track_caller]
+fn write(shared: &Shared, deadline: Option<Instant>) -> bool {
+    let (lock, arena, family) = (lock_of(shared), shared.arena(), shared.family());
+    let me = locked::me(shared);
+    let first = |_| lock.writer.try_lock(me).then_some(()).into();
+    if waiting::wait_for(family, &lock.writer.word, WRITE, deadline, first).is_none() {
+        return false;
+    }
+    let next = Next(shared);
+    let write = |_| lock.try_write(arena).into();
+    let writes = waiting::wait_for(family, &lock.word, WRITE, deadline, write).is_some();
+    if writes {
+        std::mem::forget(next);
+    }
+    writes
+}
+
+/// Locks for writing if that is possible at once.
+#[track_caller]
+fn try_write(shared: &Shared) -> bool {
+    let (lock, arena) = (lock_of(shared), shared.arena());
+    if !lock.writer.try_lock(locked::me(shared)) {
+        return false;
+    }
+    let writes = lock.try_write(arena) == Attempt::Made;
+    if !writes {
+        end_write(shared);
+    }
+    writes
+}
+
+impl<T: Pod> RwLock<T> {
+    /// Makes a lock that is free.
+    ///
+    /// # Errors
+    /// If there is no memory, or no descriptor for the first of a family's shared objects.
+    pub fn new(value: T) -> io::Result<Self> {
+        const { assert!(align_of::<T>() <= 64, "an alignment above 64") };
+        let len = DATA + size_of::<T>();
+        let shared = Shared::create::<Self>(Kind::RwLock, len as u64, |payload| {
+            // SAFETY: zeroed, with room for both, and nobody else's yet.
+            unsafe {
+                payload.add(DATA).cast::<T>().write(value);
+                rwlock::RwLock::init(payload.cast().as_ptr())
+            }
+        })?;
+        Ok(Self::over(shared))
+    }
+
+    fn over(shared: Shared) -> Self {
+        let data = PhantomData;
+        Self { shared, data }
+    }
+
+    fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    fn data(&self) -> NonNull<T> {
+        // SAFETY: inside the payload (invariant 1).
+        unsafe { self.shared.payload().add(DATA) }.cast()
+    }
+
+    /// Waits until no writer holds the lock or waits for it, and locks it for reading.
+    ///
+    /// # Errors
+    /// With the guard, if the lock is poisoned.
+    ///
+    /// # Panics
+    /// In a plain `fork()` of a process that has the handle.
+    ///
+    /// # Cancellation
+    /// A cancelled coroutine unwinds without the lock.
+    #[track_caller]
+    pub fn read(&self) -> LockResult<RwLockReadGuard<'_, T>> {
+        read(&self.shared, None);
+        self.read_guard()
+    }
+
+    /// Locks for reading if that is possible at once.
+    ///
+    /// # Errors
+    /// [`TryLockError::WouldBlock`] if a writer holds the lock or waits for it;
+    /// [`TryLockError::Poisoned`] with the guard if it is poisoned.
+    ///
+    /// # Panics
+    /// As [`read`](Self::read).
+    #[track_caller]
+    pub fn try_read(&self) -> TryLockResult<RwLockReadGuard<'_, T>> {
+        let (arena, hold) = (self.shared.arena(), self.shared.handle().hold());
+        self.try_read_guard(lock_of(&self.shared).try_read(arena, hold) == Attempt::Made)
+    }
+
+    /// As [`read`](Self::read), for at most `limit`.
+    ///
+    /// # Errors
+    /// [`TryLockError::WouldBlock`] if it was too late; [`TryLockError::Poisoned`] with the
+    /// guard if the lock is poisoned.
+    ///
+    /// # Panics
+    /// As [`read`](Self::read).
+    ///
+    /// # Cancellation
+    /// As for [`read`](Self::read).
+    #[track_caller]
+    pub fn read_timeout(&self, limit: Duration) -> TryLockResult<RwLockReadGuard<'_, T>> {
+        match Instant::now().checked_add(limit) {
+            Some(deadline) => self.read_deadline(deadline),
+            None => Ok(self.read()?), // further than the clock goes
+        }
+    }
+
+    /// As [`read`](Self::read), until `deadline`.
+    ///
+    /// # Errors
+    /// As [`read_timeout`](Self::read_timeout).
+    ///
+    /// # Panics
+    /// As [`read`](Self::read).
+    ///
+    /// # Cancellation
+    /// As for [`read`](Self::read).
+    #[track_caller]
+    pub fn read_deadline(&self, deadline: Instant) -> TryLockResult<RwLockReadGuard<'_, T>> {
+        self.try_read_guard(read(&self.shared, Some(deadline)))
+    }
+
+    /// Waits until nobody holds the lock, and locks it for writing.
+    ///
+    /// # Errors
+    /// With the guard, if the lock is poisoned.
+    ///
+    /// # Panics
+    /// As [`read`](Self::read).
+    ///
+    /// # Cancellation
+    /// A cancelled coroutine unwinds without the lock, and lets readers in again.
+    #[track_caller]
+    pub fn write(&self) -> LockResult<RwLockWriteGuard<'_, T>> {
+        write(&self.shared, None);
+        self.write_guard()
+    }
+
+    /// Locks for writing if that is possible at once.
+    ///
+    /// # Errors
+    /// [`TryLockError::WouldBlock`] if the lock is held; [`TryLockError::Poisoned`] with the
+    /// guard if it is poisoned.
+    ///
+    /// # Panics
+    /// As [`read`](Self::read).
+    #[track_caller]
+    pub fn try_write(&self) -> TryLockResult<RwLockWriteGuard<'_, T>> {
+        self.try_write_guard(try_write(&self.shared))
+    }
+
+    /// As [`write`](Self::write), for at most `limit`.
+    ///
+    /// # Errors
+    /// [`TryLockError::WouldBlock`] if it was too late; [`TryLockError::Poisoned`] with the
+    /// guard if the lock is poisoned.
+    ///
+    /// # Panics
+    /// As [`read`](Self::read).
+    ///
+    /// # Cancellation
+    /// As for [`write`](Self::write).
+    #[track_caller]
+    pub fn write_timeout(&self, limit: Duration) -> TryLockResult<RwLockWriteGuard<'_, T>> {
+        match Instant::now().checked_add(limit) {
+            Some(deadline) => self.write_deadline(deadline),
+            None => Ok(self.write()?), // further than the clock goes
+        }
+    }
+
+    /// As [`write`](Self::write), until `deadline`.
+    ///
+    /// # Errors
+    /// As [`write_timeout`](Self::write_timeout).
+    ///
+    /// # Panics
+    /// As [`read`](Self::read).
+    ///
+    /// # Cancellation
+    /// As for [`write`](Self::write).
+    #[track_caller]
+    pub fn write_deadline(&self, deadline: Instant) -> TryLockResult<RwLockWriteGuard<'_, T>> {
+        self.try_write_guard(write(&self.shared, Some(deadline)))
+    }
+
+    /// Whether the lock is poisoned.
+    pub fn is_poisoned(&self) -> bool {
+        lock_of(&self.shared).writer.poison.get().is_some()
+    }
+
+    /// Makes a poisoned lock as good as new.
+    pub fn clear_poison(&self) {
+        lock_of(&self.shared).writer.poison.clear();
+    }
+
+    /// The caller is a reader.
+    fn read_guard(&self) -> LockResult<RwLockReadGuard<'_, T>> {
+        let guard = RwLockReadGuard {
+            lock: self,
+            not_send: PhantomData,
+        };
+        wrap(lock_of(&self.shared).writer.poison.get(), guard)
+    }
+
+    /// The caller is the writer.
+    fn write_guard(&self) -> LockResult<RwLockWriteGuard<'_, T>> {
+        let guard = RwLockWriteGuard {
+            lock: self,
+            unwinding: cancel::is_unwinding(),
+            not_send: PhantomData,
+        };
+        wrap(lock_of(&self.shared).writer.poison.get(), guard)
+    }
+
+    fn try_read_guard(&self, reads: bool) -> TryLockResult<RwLockReadGuard<'_, T>> {
+        match reads {
+            true => Ok(self.read_guard()?),
+            false => Err(TryLockError::WouldBlock),
+        }
+    }
+
+    fn try_write_guard(&self, writes: bool) -> TryLockResult<RwLockWriteGuard<'_, T>> {
+        match writes {
+            true => Ok(self.write_guard()?),
+            false => Err(TryLockError::WouldBlock),
+        }
+    }
+}
+
+can_be_sent!(RwLock<T>: Kind::RwLock);
+
+impl<T: Pod> Clone for RwLock<T> {
+    fn clone(&self) -> Self {
+        Self::over(self.shared.clone())
+    }
+}
+
+impl<T: Pod + fmt::Debug> fmt::Debug for RwLock<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut out = f.debug_struct("RwLock");
+        match self.try_read() {
+            Ok(guard) => out.field("data", &&*guard),
+            Err(TryLockError::Poisoned(error)) => out.field("data", &&**error.get_ref()),
+            Err(TryLockError::WouldBlock) => out.field("data", &format_args!("<locked>")),
+        };
+        out.field("poisoned", &self.is_poisoned())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The right to read what a [`RwLock`] protects. Dropping it unlocks.
+///
+/// It stays with its carrier: it is not `Send`.
+#[must_use = "if unused the RwLock will immediately unlock"]
+#[clippy::has_significant_drop]
+pub struct RwLockReadGuard<'a, T: Pod> {
+    lock: &'a RwLock<T>,
+    not_send: PhantomData<*const ()>,
+}
+
+/// The right to use what a [`RwLock`] protects. Dropping it unlocks.
+///
+/// It stays with its carrier: it is not `Send`.
+#[must_use = "if unused the RwLock will immediately unlock"]
+#[clippy::has_significant_drop]
+pub struct RwLockWriteGuard<'a, T: Pod> {
+    lock: &'a RwLock<T>,
+    /// As in std: only a panic that begins while it lives poisons.
+    unwinding: bool,
+    not_send: PhantomData<*const ()>,
+}
+
+// SAFETY: shared access gives `&T` and nothing else.
+unsafe impl<T: Pod + Sync> Sync for RwLockReadGuard<'_, T> {}
+// SAFETY: as above.
+unsafe impl<T: Pod + Sync> Sync for RwLockWriteGuard<'_, T> {}
+
+fn arena_of(shared: &Shared) -> &'static Arena {
+    shared.family().arena()
+}
+
+impl<'a, T: Pod> RwLockWriteGuard<'a, T> {
+    /// Becomes a reader, without letting another writer in between.
+    pub fn downgrade(this: Self) -> RwLockReadGuard<'a, T> {
+        let lock = ManuallyDrop::new(this).lock;
+        let shared = &lock.shared;
+        lock_of(shared).downgrade(arena_of(shared), shared.handle().hold());
+        RwLockReadGuard {
+            lock,
+            not_send: PhantomData,
+        }
+    }
+}
+
+impl<T: Pod> Drop for RwLockReadGuard<'_, T> {
+    fn drop(&mut self) {
+        let shared = &self.lock.shared;
+        lock_of(shared).unlock_read(arena_of(shared), shared.handle().hold());
+    }
+}
+
+impl<T: Pod> Drop for RwLockWriteGuard<'_, T> {
+    fn drop(&mut self) {
+        let shared = &self.lock.shared;
+        if !self.unwinding && cancel::is_panicking() {
+            let pid = std::process::id() as i32;
+            lock_of(shared).writer.poison.panicked(pid);
+        }
+        end_write(shared);
+    }
+}
+
+impl<T: Pod> Deref for RwLockReadGuard<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        // SAFETY: nobody writes while the guard lives (invariant 2).
+        unsafe { self.lock.data().as_ref() }
+    }
+}
+
+impl<T: Pod> Deref for RwLockWriteGuard<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        // SAFETY: ours while the guard lives (invariant 2).
+        unsafe { self.lock.data().as_ref() }
+    }
+}
+
+impl<T: Pod> DerefMut for RwLockWriteGuard<'_, T> {
+    fn deref_mut(&mut self) -> &mut T {
+        // SAFETY: ours while the guard lives (invariant 2).
+        unsafe { self.lock.data().as_mut() }
+    }
+}
+
+impl<T: Pod + fmt::Debug> fmt::Debug for RwLockReadGuard<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
+    }
+}
+
+impl<T: Pod + fmt::Debug> fmt::Debug for RwLockWriteGuard<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
+    }
+}
