@@ -11,7 +11,9 @@ mod fair;
 mod guard;
 mod mutex;
 mod parked;
+mod process_queue;
 mod process_spawn;
+mod process_wake;
 mod semaphore;
 mod spawn;
 mod switch;
@@ -33,7 +35,9 @@ fn main() {
         "guard" => guard::run(&args),
         "mutex" => mutex::run(&args),
         "parked" => parked::run(&args),
+        "process-queue" => process_queue::run(&args),
         "process-spawn" => process_spawn::run(&args),
+        "process-wake" => process_wake::run(&args),
         "semaphore" => semaphore::run(&args),
         "spawn" => spawn::run(&args),
         "switch" => switch::run(&args),

@@ -7,6 +7,7 @@ mod args;
 mod channel;
 mod clock;
 mod locks;
+mod process_queue;
 mod report;
 mod work;
 
@@ -14,6 +15,7 @@ pub use args::Args;
 pub use channel::ChannelShape;
 pub use clock::{Cpu, Memory, children_cpu_seconds, process_cpu_seconds};
 pub use locks::{LockShape, lock_alone, lock_by_threads, wake_rounds};
+pub use process_queue::{Item, QueueShape, latency_figures, monotonic_ns, send_moments};
 pub use report::{Figures, serve_until_stdin_ends};
 pub use work::{
     ECHO_BUFFER, SPAWN_WAVE, compute_step, iterations_of, median_us, sleep_lengths, switch_rounds,

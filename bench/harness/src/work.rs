@@ -49,15 +49,20 @@ pub fn sleep_lengths(count: usize) -> impl Iterator<Item = Duration> {
 
 /// Finds how often `run` has to switch to take `seconds`, and returns the nanoseconds per switch of that run.
 /// `run` gets a number of switches and says how long they took; shorter runs before it are the warm-up.
-pub fn switch_rounds(seconds: f64, mut run: impl FnMut(u64) -> Duration) -> f64 {
-    let mut switches: u64 = 100_000;
+pub fn switch_rounds(seconds: f64, run: impl FnMut(u64) -> Duration) -> f64 {
+    rounds_from(100_000, seconds, run)
+}
+
+/// The same for work of which `first` is a small amount.
+pub(crate) fn rounds_from(first: u64, seconds: f64, mut run: impl FnMut(u64) -> Duration) -> f64 {
+    let mut amount = first;
     loop {
-        let taken = run(switches).as_secs_f64();
+        let taken = run(amount).as_secs_f64();
         if taken >= seconds * 0.8 {
-            return taken * 1e9 / switches as f64;
+            return taken * 1e9 / amount as f64;
         }
         let factor = (seconds / taken.max(1e-6)).clamp(1.5, 20.0);
-        switches = (switches as f64 * factor) as u64;
+        amount = (amount as f64 * factor) as u64;
     }
 }
 

@@ -8,9 +8,13 @@ mod echo;
 mod epoll_loop;
 mod fair;
 mod floors;
+mod forked;
 mod mutex;
 mod parked;
+
+mod process_queue;
 mod process_spawn;
+mod process_wake;
 mod runtimes;
 mod semaphore;
 mod spawn;
@@ -30,7 +34,9 @@ fn main() {
         "fair" => fair::run(&args),
         "mutex" => mutex::run(&args),
         "parked" => parked::run(&args),
+        "process-queue" => process_queue::run(&args),
         "process-spawn" => process_spawn::run(&args),
+        "process-wake" => process_wake::run(&args),
         "semaphore" => semaphore::run(&args),
         "spawn" => spawn::run(&args),
         "switch" => switch::run(&args),

@@ -11,6 +11,7 @@ const FLOORS: &[&str] = &[
     "epoll-loop",
     "epoll-loop-buffers",
     "fork",
+    "pipe",
 ];
 
 /// Contenders written in Python.

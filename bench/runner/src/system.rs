@@ -122,7 +122,7 @@ fn locked_versions() -> String {
         Some(format!("{name} {}", rest.split('"').next()?))
     };
     let versions: Vec<String> = dependencies
-        .filter(|name| !matches!(*name, "harness" | "libc" | "rustix"))
+        .filter(|name| !matches!(*name, "harness" | "libc" | "rustix" | "serde_bytes"))
         .filter_map(version)
         .collect();
     versions.join(", ")

@@ -5,7 +5,9 @@ mod echo;
 mod fair;
 mod mutex;
 mod parked;
+mod process_queue;
 mod process_spawn;
+mod process_wake;
 mod spawn;
 mod switch;
 mod timers;
@@ -31,6 +33,8 @@ const ALL: &[(&str, Plan)] = &[
     ("fair", fair::bench),
     ("channel", channel::bench),
     ("process-spawn", process_spawn::bench),
+    ("process-queue", process_queue::bench),
+    ("process-wake", process_wake::bench),
 ];
 
 /// The names of the command line.
