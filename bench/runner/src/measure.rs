@@ -537,6 +537,27 @@ mod tests {
     }
 
     #[test]
+    fn what_there_is_no_time_for_is_left_out_and_named() {
+        let runs = vec![Run::new("may", "test", &["total=7".to_string()])];
+        let cells = vec![Cell::of_all("cell", &runs, &[Metric::lower("ns")])];
+        let bench = Bench {
+            name: "test",
+            about: "",
+            fair: "",
+            rounds: Rounds {
+                most: 1,
+                budget: Duration::ZERO,
+            },
+            groups: vec![Group { runs, cells }],
+            curves: vec![],
+        };
+        let measured = run(&bench, &Programs::default(), &mut Progress::new(1));
+        assert!(measured.rows.is_empty() && !measured.bingfa_failed);
+        let named = |note: &String| note.ends_with("no time for: may total=7");
+        assert!(measured.notes.iter().any(named), "{:?}", measured.notes);
+    }
+
+    #[test]
     fn growth_joins_the_cells_of_a_curve() {
         let mut rows = Vec::new();
         for x in [1.0, 10.0, 100.0] {
