@@ -17,6 +17,11 @@
 //! A [`pipe`] carries messages between processes, with sockets and other descriptors in them if
 //! need be. [`Command`] runs other programs, as std's does.
 //!
+//! The locks of [`sync`](crate::sync) have a twin here, for plain data in shared memory
+//! ([`Mutex`], [`RwLock`], [`ReentrantLock`]) or none ([`Semaphore`], [`BoundedSemaphore`],
+//! [`Event`], [`Condvar`], [`Barrier`]); each says what becomes of those who wait when a
+//! process is killed.
+//!
 //! # How a child begins
 //!
 //! A child is this very program, started anew or copied from a *zygote*: a child of one thread
