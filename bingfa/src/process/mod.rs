@@ -30,6 +30,14 @@
 //! `main` for it to work, also in tests, examples and doctests; [`init`] says when to do so all
 //! the same.
 //!
+//! # What processes share
+//!
+//! [`pipe`] carries messages and descriptors between two, [`Queue`] and [`channel`] items
+//! between any number; [`Mutex`], [`Value`], [`Array`] and [`SharedMemory`] are data in memory
+//! that they share; a [`manager`] keeps any data for others. Their handles are arguments,
+//! results, or parts of other messages. When a process ends, even by SIGKILL, whoever waits for
+//! it is told at once, and what only it had is freed.
+//!
 //! # How it ends
 //!
 //! A child whose function returns waits for its own threads, coroutines and children that are

@@ -10,6 +10,7 @@ use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use std::time::{Duration, Instant};
 
+use postcard::ser_flavors::Flavor;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -21,7 +22,7 @@ use super::wire;
 use crate::queue::TooManyDone;
 use crate::shm::arena::Arena;
 use crate::shm::kind::Kind;
-use crate::shm::ring::{Block, LONGEST_INLINE, Message, Put, Received, Ring};
+use crate::shm::ring::{LONGEST_INLINE, Message, Put, Received, Ring, Writer};
 
 /// A queue between processes: first in, first out, any number of producers and consumers, on
 /// threads and coroutines.
@@ -36,7 +37,8 @@ use crate::shm::ring::{Block, LONGEST_INLINE, Message, Put, Received, Ring};
 /// An item is in the queue, or with exactly one consumer: a process may be killed at any
 /// moment. A wait that nobody can end is an error at once: a `get` from an empty queue, or
 /// a `put` into a full one, that no other process has any more (though some had) gives
-/// [`Closed`], which names the last. Items that a dead process had taken and not
+/// [`Closed`], which names the last. (Other carriers of this process do not count there, and
+/// may end such a wait all the same: who relies on them tries again.) Items that a dead process had taken and not
 /// [reported done](Self::task_done) are told to whoever [joins](Self::join).
 ///
 /// # Examples
@@ -73,8 +75,33 @@ const GET: &&str = &"process queue get";
 const PUT: &&str = &"process queue put";
 const JOIN: &&str = &"process queue join";
 
-/// So many bytes are encoded on the caller's stack.
-const SHORT: usize = 512;
+/// Where an item is encoded to.
+struct Into<'a, 'e> {
+    writer: Writer<'a>,
+    /// The format would drop it.
+    error: &'e mut Option<io::Error>,
+}
+
+impl<'a> Flavor for Into<'a, '_> {
+    type Output = Message<'a>;
+
+    #[inline]
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        self.try_extend(&[byte])
+    }
+
+    #[inline]
+    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        self.writer.extend(bytes).map_err(|error| {
+            *self.error = Some(error);
+            postcard::Error::SerializeBufferFull
+        })
+    }
+
+    fn finalize(self) -> postcard::Result<Message<'a>> {
+        Ok(self.writer.finish())
+    }
+}
 
 /// How long a call waits.
 #[derive(Clone, Copy, Debug)]
@@ -152,8 +179,17 @@ impl<'a> Core<'a> {
             let error = io::Error::new(io::ErrorKind::InvalidInput, why);
             Err(PutError::Refused(item, error))
         };
-        let mut buffer = [0; SHORT];
-        let (bytes, Along { fds, shared }) = match wire::encode_into(&mut buffer, &item) {
+        let mut buffer = [const { MaybeUninit::uninit() }; LONGEST_INLINE];
+        let mut no_memory = None;
+        let into = Into {
+            writer: Writer::new(self.arena(), self.0.handle().hold(), &mut buffer),
+            error: &mut no_memory,
+        };
+        let encoded = wire::encode_into(into, &item);
+        if let Some(error) = no_memory {
+            return Err(PutError::Refused(item, error));
+        }
+        let (mut message, Along { fds, shared }) = match encoded {
             Ok(encoded) => encoded,
             Err(error) => return refuse(item, error.to_string()),
         };
@@ -161,14 +197,6 @@ impl<'a> Core<'a> {
             let why = "descriptors cannot lie in memory; send them by process::pipe";
             return refuse(item, why.into());
         }
-        let mut message = if bytes.len() <= LONGEST_INLINE {
-            Message::Short(&bytes)
-        } else {
-            match Block::filled(self.arena(), self.0.handle().hold(), &bytes) {
-                Ok(block) => Message::Long(block),
-                Err(error) => return Err(PutError::Refused(item, error)),
-            }
-        };
         let attempt = |sleeps_next: bool| match self.ring().try_put(self.arena(), &mut message) {
             Ok(Put::Full) if sleeps_next && !may_be_alone && self.is_alone() => {
                 Look::Done(Ok(Put::Full))

@@ -6,11 +6,11 @@
 //! `postcard`. Both ends are the same program, which the fingerprint in the orders proves.
 //! Descriptors ([`carry`](super::carry)) travel with the first bytes.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 
+use postcard::ser_flavors::Flavor;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -80,6 +80,17 @@ pub(super) struct CodecError {
     why: String,
 }
 
+impl CodecError {
+    /// A handle's reason goes before the format's.
+    fn encoding<T: ?Sized>(refused: Option<String>, error: &postcard::Error) -> CodecError {
+        CodecError {
+            type_name: std::any::type_name::<T>(),
+            encode: true,
+            why: refused.unwrap_or_else(|| error.to_string()),
+        }
+    }
+}
+
 impl fmt::Display for CodecError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = if self.encode { "encoded" } else { "decoded" };
@@ -118,32 +129,25 @@ pub(super) fn encode_in<T: Serialize + ?Sized>(
     let Along { fds, shared } = along;
     match encoded {
         Ok(bytes) => Ok(Encoded { bytes, fds, shared }),
-        Err(error) => Err(CodecError {
-            type_name: std::any::type_name::<T>(),
-            encode: true,
-            why: refused.unwrap_or_else(|| error.to_string()),
-        }),
+        Err(error) => Err(CodecError::encoding::<T>(refused, &error)),
     }
 }
 
-/// As [`encode`], without an allocation if the bytes fit into the buffer.
-pub(super) fn encode_into<'a, T: Serialize>(
-    buffer: &'a mut [u8],
+/// As [`encode`], into a place of the caller's choice.
+pub(super) fn encode_into<T: Serialize, F: Flavor>(
+    flavor: F,
     value: &T,
-) -> Result<(Cow<'a, [u8]>, Along), CodecError> {
+) -> Result<(F::Output, Along), CodecError> {
     let setting = Setting {
         to: Some(Destination::Anyone),
         ..Setting::default()
     };
-    let attempt = || postcard::to_slice(value, buffer).map(|bytes| bytes.len());
-    let (len, along, refused) = carry::gather(setting, attempt);
-    if let (Ok(len), None) = (len, refused) {
-        return Ok((Cow::Borrowed(&buffer[..len]), along));
+    let encode = || postcard::serialize_with_flavor(value, flavor);
+    let (encoded, along, refused) = carry::gather(setting, encode);
+    match encoded {
+        Ok(encoded) => Ok((encoded, along)),
+        Err(error) => Err(CodecError::encoding::<T>(refused, &error)),
     }
-    drop(along);
-    // It does not fit, or fails again, for a reason.
-    let Encoded { bytes, fds, shared } = encode(value)?;
-    Ok((Cow::Owned(bytes), Along { fds, shared }))
 }
 
 pub(super) fn decode<T: DeserializeOwned>(

@@ -287,6 +287,19 @@ impl Arena {
         Ok(block)
     }
 
+    /// Makes a block that was allocated for `old` bytes one for `new`, more, where it is. False:
+    /// it does not fit there.
+    ///
+    /// # Errors
+    /// If there is no memory.
+    pub(super) fn enlarge(&self, block: u64, old: u64, new: u64) -> io::Result<bool> {
+        let fits = class(old)? == class(new)?;
+        if fits {
+            memfd::commit(self.file.as_fd(), block, new)?;
+        }
+        Ok(fits)
+    }
+
     /// Gives back a block that was allocated for `len` bytes.
     pub(crate) fn free(&self, block: u64, len: u64) {
         let class = class(len).expect("as it was when it was allocated");

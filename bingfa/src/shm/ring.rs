@@ -61,7 +61,16 @@ const BLOCK: u64 = 2 << 32;
 /// The rest of the segment is empty; go on in the next.
 const WRAP: u64 = 3 << 32;
 
-/// The head of a block for one large message: the length of the message.
+/// The head of a block for one large message.
+#[repr(C)]
+struct BlockHead {
+    /// Of the message.
+    len: u64,
+    /// For how many bytes the block was allocated.
+    allocated: u64,
+}
+
+/// Where the message begins.
 const BLOCK_HEAD: u64 = 64;
 
 /// Where an end is.
@@ -169,24 +178,10 @@ pub(crate) struct Block<'a> {
 }
 
 impl<'a> Block<'a> {
-    /// # Errors
-    /// If there is no memory.
-    pub(crate) fn filled(arena: &'a Arena, hold: &'a Hold, bytes: &[u8]) -> io::Result<Block<'a>> {
-        let at = arena.allocate(bytes.len() as u64 + BLOCK_HEAD)?;
-        hold.lend(at); // between the two, a kill would lose it
-        // SAFETY: allocated for this length, and ours (invariant 3).
-        unsafe {
-            arena.at::<u64>(at).write(bytes.len() as u64);
-            let to = arena.at::<u8>(at + BLOCK_HEAD);
-            to.copy_from_nonoverlapping(NonNull::from(bytes).cast(), bytes.len());
-        }
-        Ok(Block::over(arena, hold, at))
-    }
-
     /// The block has been noted as this process's loan.
     fn over(arena: &'a Arena, hold: &'a Hold, at: u64) -> Block<'a> {
         // SAFETY: written by whoever filled it, and ours (invariant 3).
-        let len = unsafe { arena.at::<u64>(at).read() };
+        let len = unsafe { arena.at::<BlockHead>(at).as_ref() }.len;
         let bytes = NonNull::slice_from_raw_parts(arena.at(at + BLOCK_HEAD), len as usize);
         Block {
             arena,
@@ -194,6 +189,132 @@ impl<'a> Block<'a> {
             at,
             bytes,
         }
+    }
+}
+
+/// A message while it is written: in the caller's buffer, and from there, if it grows too long
+/// for a segment, in a block.
+#[derive(Debug)]
+pub(crate) struct Writer<'a> {
+    buffer: &'a mut [MaybeUninit<u8>; LONGEST_INLINE],
+    len: usize,
+    block: Growing<'a>,
+}
+
+/// A block that is being written; its memory goes with it.
+#[derive(Debug)]
+struct Growing<'a> {
+    arena: &'a Arena,
+    hold: &'a Hold,
+    /// 0: there is none yet.
+    at: u64,
+    allocated: u64,
+}
+
+impl<'a> Writer<'a> {
+    pub(crate) fn new(
+        arena: &'a Arena,
+        hold: &'a Hold,
+        buffer: &'a mut [MaybeUninit<u8>; LONGEST_INLINE],
+    ) -> Writer<'a> {
+        let block = Growing {
+            arena,
+            hold,
+            at: 0,
+            allocated: 0,
+        };
+        Writer {
+            buffer,
+            len: 0,
+            block,
+        }
+    }
+
+    /// # Errors
+    /// If there is no memory.
+    #[inline]
+    pub(crate) fn extend(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let len = self.len + bytes.len();
+        if self.block.at == 0 && len <= LONGEST_INLINE {
+            self.buffer[self.len..len].write_copy_of_slice(bytes);
+        } else {
+            if len as u64 + BLOCK_HEAD > self.block.allocated {
+                let written = NonNull::from(&self.buffer[..self.len.min(LONGEST_INLINE)]);
+                self.block
+                    .grow(len as u64 + BLOCK_HEAD, written.cast(), self.len)?;
+            }
+            let at = self.block.at + BLOCK_HEAD + self.len as u64;
+            let to = self.block.arena.at::<u8>(at);
+            // SAFETY: inside the block, which is ours (invariant 3).
+            unsafe { to.copy_from_nonoverlapping(NonNull::from(bytes).cast(), bytes.len()) };
+        }
+        self.len = len;
+        Ok(())
+    }
+
+    /// What was written.
+    pub(crate) fn finish(self) -> Message<'a> {
+        let Writer { buffer, len, block } = self;
+        if block.at == 0 {
+            // SAFETY: so many bytes were written.
+            return Message::Short(unsafe { buffer[..len].assume_init_ref() });
+        }
+        let block = std::mem::ManuallyDrop::new(block);
+        // SAFETY: ours (invariant 3), with its head.
+        unsafe { block.arena.at::<BlockHead>(block.at).as_mut() }.len = len as u64;
+        Message::Long(Block::over(block.arena, block.hold, block.at))
+    }
+}
+
+impl Growing<'_> {
+    /// Makes it at least so large; `len` bytes were written, into the block or, if there is
+    /// none yet, to `buffer`.
+    #[cold]
+    fn grow(&mut self, needed: u64, buffer: NonNull<u8>, len: usize) -> io::Result<()> {
+        // A large message often comes in one piece, and should not take twice its memory.
+        let more = (self.allocated * 2).clamp(16 << 10, self.allocated + (1 << 20));
+        let allocated = needed.max(more).next_multiple_of(4096);
+        let enlarged = self.at != 0 && self.arena.enlarge(self.at, self.allocated, allocated)?;
+        let at = if enlarged {
+            self.at
+        } else {
+            self.arena.allocate(allocated)?
+        };
+        // SAFETY: ours (invariant 3), and as large as that.
+        unsafe {
+            self.arena
+                .at::<BlockHead>(at)
+                .write(BlockHead { len: 0, allocated })
+        };
+        if !enlarged {
+            self.hold.lend(at); // killed before: it is lost
+            let from = match self.at {
+                0 => buffer,
+                old => self.arena.at::<u8>(old + BLOCK_HEAD),
+            };
+            // SAFETY: both are ours (invariant 3), and have room for what was written.
+            unsafe {
+                let to = self.arena.at::<u8>(at + BLOCK_HEAD);
+                to.copy_from_nonoverlapping(from, len);
+            }
+            self.give_back();
+        }
+        (self.at, self.allocated) = (at, allocated);
+        Ok(())
+    }
+
+    fn give_back(&mut self) {
+        if self.at != 0 {
+            self.hold.return_loan(self.at);
+            self.arena.free(self.at, self.allocated);
+            self.at = 0;
+        }
+    }
+}
+
+impl Drop for Growing<'_> {
+    fn drop(&mut self) {
+        self.give_back();
     }
 }
 
@@ -209,17 +330,18 @@ impl Deref for Block<'_> {
 impl Drop for Block<'_> {
     fn drop(&mut self) {
         self.hold.return_loan(self.at);
-        self.arena
-            .free(self.at, self.bytes.len() as u64 + BLOCK_HEAD);
+        // SAFETY: ours (invariant 3), with its head.
+        let allocated = unsafe { self.arena.at::<BlockHead>(self.at).as_ref() }.allocated;
+        self.arena.free(self.at, allocated);
     }
 }
 
 impl ArenaGuard<'_> {
     /// Gives back the block of a large message.
     pub(super) fn free_block(&self, at: u64) {
-        if let Ok(len) = self.reach::<u64>(at) {
-            // SAFETY: a block of a large message begins with the length of that.
-            self.free(at, unsafe { len.read() } + BLOCK_HEAD);
+        if let Ok(head) = self.reach::<BlockHead>(at) {
+            // SAFETY: the caller's, who has it from the queue or a loan.
+            self.free(at, unsafe { head.as_ref() }.allocated);
         }
     }
 
