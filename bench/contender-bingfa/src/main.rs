@@ -9,6 +9,7 @@ mod echo;
 mod event;
 mod fair;
 mod guard;
+mod manager;
 mod mutex;
 mod parked;
 mod process_queue;
@@ -33,6 +34,7 @@ fn main() {
         "event" => event::run(&args),
         "fair" => fair::run(&args),
         "guard" => guard::run(&args),
+        "manager" => manager::run(&args),
         "mutex" => mutex::run(&args),
         "parked" => parked::run(&args),
         "process-queue" => process_queue::run(&args),

@@ -6,6 +6,7 @@
 mod args;
 mod channel;
 mod clock;
+mod dict;
 mod locks;
 mod process_queue;
 mod report;
@@ -14,6 +15,7 @@ mod work;
 pub use args::Args;
 pub use channel::ChannelShape;
 pub use clock::{Cpu, Memory, children_cpu_seconds, process_cpu_seconds};
+pub use dict::DictWork;
 pub use locks::{LockShape, lock_alone, lock_by_threads, wake_rounds};
 pub use process_queue::{Item, QueueShape, latency_figures, monotonic_ns, send_moments};
 pub use report::{Figures, serve_until_stdin_ends};

@@ -9,6 +9,7 @@ mod epoll_loop;
 mod fair;
 mod floors;
 mod forked;
+mod manager;
 mod mutex;
 mod parked;
 
@@ -32,6 +33,7 @@ fn main() {
         "condvar" | "event" => condvar::run(&args),
         "echo" => echo::run(&args),
         "fair" => fair::run(&args),
+        "manager" => manager::run(&args),
         "mutex" => mutex::run(&args),
         "parked" => parked::run(&args),
         "process-queue" => process_queue::run(&args),

@@ -64,6 +64,14 @@ pub(crate) fn build(benches: &[Bench]) -> Result<Programs, String> {
             programs.commands.insert(which, words);
         }
     }
+    if wanted.contains("redis") {
+        match output("redis-server", &["--version"]) {
+            version if version == "unknown" => {
+                programs.leave_out("redis", "no redis-server here; bench/setup.sh gets it");
+            }
+            version => programs.versions.push(("redis", version)),
+        }
+    }
     if wants(Program::Go) {
         match go(bench, out)? {
             Some((path, version)) => {

@@ -12,6 +12,7 @@ const FLOORS: &[&str] = &[
     "epoll-loop-buffers",
     "fork",
     "pipe",
+    "socket-echo",
 ];
 
 /// Contenders written in Python.

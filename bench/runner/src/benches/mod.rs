@@ -3,6 +3,7 @@
 mod channel;
 mod echo;
 mod fair;
+mod manager;
 mod mutex;
 mod parked;
 mod process_queue;
@@ -35,6 +36,7 @@ const ALL: &[(&str, Plan)] = &[
     ("process-spawn", process_spawn::bench),
     ("process-queue", process_queue::bench),
     ("process-wake", process_wake::bench),
+    ("manager", manager::bench),
 ];
 
 /// The names of the command line.
