@@ -246,20 +246,20 @@ impl Socket {
     #[inline(always)]
     #[track_caller]
     pub(crate) fn send(&self, buf: &[u8]) -> io::Result<usize> {
+        self.send_within(buf, self.write_patience())
+    }
+
+    /// Sends, waiting as `wait` says.
+    #[inline(always)]
+    #[track_caller]
+    pub(crate) fn send_within(&self, buf: &[u8], wait: Wait) -> io::Result<usize> {
         let kind = OpKind::Send {
             buf: buf.as_ptr(),
             len: buf.len(),
             flags: 0,
         };
         // SAFETY: invariant 1.
-        unsafe {
-            op::run(
-                self.as_fd(),
-                Some(self.source()),
-                kind,
-                self.write_patience(),
-            )
-        }
+        unsafe { op::run(self.as_fd(), Some(self.source()), kind, wait) }
     }
 
     /// `Read::read_exact`, which would show a place inside std as the one that waits.

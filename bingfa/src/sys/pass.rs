@@ -84,7 +84,8 @@ pub(crate) fn with_incoming(
     bytes: &mut [MaybeUninit<u8>],
     f: impl FnOnce(*mut msghdr) -> io::Result<usize>,
 ) -> io::Result<(usize, Vec<OwnedFd>)> {
-    let mut control = Control([0; _]);
+    // The kernel says how much of it it has filled in.
+    let mut control = MaybeUninit::<Control>::uninit();
     let mut part = libc::iovec {
         iov_base: bytes.as_mut_ptr().cast(),
         iov_len: bytes.len(),
@@ -93,7 +94,7 @@ pub(crate) fn with_incoming(
     let mut message: msghdr = unsafe { mem::zeroed() };
     message.msg_iov = &raw mut part;
     message.msg_iovlen = 1;
-    message.msg_control = (&raw mut control).cast();
+    message.msg_control = control.as_mut_ptr().cast();
     message.msg_controllen = mem::size_of::<Control>();
     let received = f(&raw mut message)?;
     let mut fds = Vec::new();

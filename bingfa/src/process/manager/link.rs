@@ -148,8 +148,16 @@ pub(super) fn send_all(
     wait: Wait,
 ) -> io::Result<()> {
     while !bytes.is_empty() {
-        let sent = packet::send(socket, &[IoSlice::new(bytes)], fds, wait)?;
-        bytes = &bytes[sent..];
+        let sent = if fds.is_empty() {
+            socket.send_within(bytes, wait)
+        } else {
+            packet::send(socket, &[IoSlice::new(bytes)], fds, wait)
+        };
+        match sent {
+            Ok(sent) => bytes = &bytes[sent..],
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        }
         fds = &[];
     }
     Ok(())
