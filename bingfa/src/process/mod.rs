@@ -15,7 +15,7 @@
 //! ```
 //!
 //! A [`pipe`] carries messages between processes, with sockets and other descriptors in them if
-//! need be. [`Command`] runs other programs, as std's does.
+//! need be; a [`manager`] keeps objects for them. [`Command`] runs other programs, as std's does.
 //!
 //! The locks of [`sync`](crate::sync) have a twin here, for plain data in shared memory
 //! ([`Mutex`], [`RwLock`], [`ReentrantLock`]) or none ([`Semaphore`], [`BoundedSemaphore`],
