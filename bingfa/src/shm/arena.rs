@@ -200,6 +200,16 @@ impl Arena {
         }
     }
 
+    /// As [`lock`](Self::lock); `None` if somebody has had it for long, who is stopped or does
+    /// not get to run.
+    pub(super) fn lock_briefly(&self) -> Option<ArenaGuard<'_>> {
+        let lock = self.header().lock.lock_briefly(|| {})?;
+        Some(ArenaGuard {
+            arena: self,
+            _lock: lock,
+        })
+    }
+
     /// Maps the segment with this offset.
     ///
     /// # Errors
@@ -275,8 +285,14 @@ impl Arena {
     /// # Errors
     /// `OutOfMemory`, or what the kernel says.
     pub(crate) fn allocate(&self, len: u64) -> io::Result<u64> {
+        self.allocate_under(self.lock(), len)
+    }
+
+    /// The same with the lock, which is let go.
+    pub(super) fn allocate_under(&self, lock: ArenaGuard<'_>, len: u64) -> io::Result<u64> {
         let class = class(len)?;
-        let block = self.lock().take(class)?;
+        let block = lock.take(class)?;
+        drop(lock);
         // Not under the lock: it may take long, and others may stop us meanwhile.
         if class > LARGEST_SMALL
             && let Err(error) = memfd::commit(self.file.as_fd(), block, len)

@@ -262,7 +262,9 @@ impl Handle {
 
     /// Whether another process has it, or may come to have it by a message.
     pub(crate) fn has_others(&self) -> bool {
-        let arena = self.family.arena().lock();
+        let Some(arena) = self.family.arena().lock_briefly() else {
+            return true; // there is one who holds that up
+        };
         let others = |hold: &Hold| {
             hold.peer.load(Relaxed) != self.family.me().to_bits() || hold.sent.load(Relaxed) > 0
         };

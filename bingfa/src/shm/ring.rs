@@ -353,8 +353,8 @@ impl ArenaGuard<'_> {
 }
 
 impl Arena {
-    fn new_segment(&self, len: u64) -> io::Result<u64> {
-        let at = self.allocate(len)?;
+    fn new_segment(&self, lock: ArenaGuard<'_>, len: u64) -> io::Result<u64> {
+        let at = self.allocate_under(lock, len)?;
         let next = AtomicU64::new(0);
         // SAFETY: allocated, and nobody else's.
         unsafe { self.at::<Segment>(at).write(Segment { next, len }) };
@@ -418,7 +418,7 @@ impl Ring {
     /// # Errors
     /// If there is no memory.
     pub(crate) fn open(&self, arena: &Arena) -> io::Result<()> {
-        let segment = arena.new_segment(FIRST_SEGMENT)?;
+        let segment = arena.new_segment(arena.lock(), FIRST_SEGMENT)?;
         for end in [&self.tail, &self.head] {
             let place = place(end, 0);
             place.position.store(SEGMENT, Relaxed);
@@ -560,7 +560,9 @@ impl Ring {
                 let larger = (2 * end).min(LONGEST_SEGMENT).max(SEGMENT + need);
                 if *fresh == 0 || arena.segment(*fresh)?.len < SEGMENT + need {
                     drop(lock); // the arena's lock comes first
-                    self.swap_for(arena, fresh, larger)?;
+                    if !self.swap_for(arena, fresh, larger)? {
+                        return Ok(Put::Busy);
+                    }
                     continue;
                 }
                 arena.segment(segment)?.next.store(*fresh, Relaxed);
@@ -599,20 +601,25 @@ impl Ring {
     }
 
     /// Gets a segment of at least this length, the spare or a new one, in place of `fresh`.
-    fn swap_for(&self, arena: &Arena, fresh: &mut u64, len: u64) -> io::Result<()> {
+    /// False: somebody holds the arena up.
+    fn swap_for(&self, arena: &Arena, fresh: &mut u64, len: u64) -> io::Result<bool> {
         let old = std::mem::take(fresh);
         self.keep(arena, old);
         // AcqRel: pairs with that in `keep`; who had the segment has done with it.
         let spare = self.tail.spare.swap(0, AcqRel);
         if spare != 0 && arena.segment(spare)?.len >= len {
             *fresh = spare;
-            return Ok(());
+            return Ok(true);
         }
+        let Some(lock) = arena.lock_briefly() else {
+            self.keep(arena, spare);
+            return Ok(false);
+        };
         if spare != 0 {
-            arena.lock().free_segment(spare);
+            lock.free_segment(spare);
         }
-        *fresh = arena.new_segment(len)?;
-        Ok(())
+        *fresh = arena.new_segment(lock, len)?;
+        Ok(true)
     }
 
     /// Makes a segment that nobody uses the spare one.
@@ -621,8 +628,11 @@ impl Ring {
             return;
         }
         let old = self.tail.spare.swap(segment, AcqRel); // pairs with that in `swap_for`
-        if old != 0 {
-            arena.lock().free_segment(old);
+        // If somebody holds the arena up, who may be stopped for ever, it is lost.
+        if old != 0
+            && let Some(arena) = arena.lock_briefly()
+        {
+            arena.free_segment(old);
         }
     }
 
