@@ -428,6 +428,35 @@ fn a_cancel_ends_a_deadlock_that_was_reported() {
     );
 }
 
+/// The cancelled one can only leave when it runs again, which is after the other has queued.
+#[test]
+fn who_was_cancelled_and_has_not_run_since_is_no_part_of_one() {
+    let name = "who_was_cancelled_and_has_not_run_since_is_no_part_of_one";
+    let output = in_child(name, &[("BINGFA_DEADLOCK", "report")], || {
+        runtime(common::backends()[0], 1).run(|| {
+            let (first, second) = (Arc::new(Mutex::new(())), Arc::new(Mutex::new(())));
+            let held = second.lock().unwrap();
+            let other = coroutine::spawn_local({
+                let (first, second) = (first.clone(), second.clone());
+                move || {
+                    let _first = first.lock().unwrap();
+                    drop(second.lock());
+                }
+            });
+            while first.try_lock().is_ok() {
+                coroutine::yield_now();
+            }
+            other.cancel();
+            drop(first.lock().unwrap());
+            drop(held);
+        });
+    });
+    let Some(output) = output else { return };
+    assert_well(&output);
+    let said = stderr(&output);
+    assert!(!said.contains("bingfa: deadlock"), "{said}");
+}
+
 /// Enough for a mixture.
 struct Random(u64);
 

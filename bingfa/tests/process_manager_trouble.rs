@@ -433,3 +433,44 @@ fn holders_that_are_killed_at_any_moment_leave_the_lock_free() {
         drop(lock.lock_timeout(LONG).unwrap());
     }
 }
+
+#[bingfa::test]
+fn items_that_others_reported_done_are_not_abandoned() {
+    let _dog = Watchdog::new("reported by others");
+    let manager = Manager::new().unwrap();
+    let queue: Proxy<Queue<u32>> = manager.queue(None).unwrap();
+    queue.put(1).unwrap();
+    let child = process::spawn(queue.clone(), |queue: Proxy<Queue<u32>>| {
+        queue.get().unwrap()
+    });
+    // It waits for the child's end: by then the manager may know of it or not.
+    assert_eq!(child.join().unwrap(), 1);
+    queue.task_done().unwrap();
+    queue.join().unwrap();
+}
+
+#[test]
+fn a_guard_that_is_dropped_with_a_cancel_pending_frees_the_lock() {
+    let _dog = Watchdog::new("a cancel before the drop");
+    for io in common::backends() {
+        common::runtime(io, 1).run(|| {
+            let manager = Manager::new().unwrap();
+            let lock = manager.lock().unwrap();
+            let holder = coroutine::spawn_local({
+                let lock = lock.clone();
+                move || {
+                    let guard = lock.lock().unwrap();
+                    coroutine::shield(coroutine::park);
+                    drop(guard);
+                }
+            });
+            while lock.try_lock().is_ok() {
+                coroutine::yield_now();
+            }
+            holder.cancel();
+            holder.unpark();
+            drop(holder.join());
+            drop(lock.lock().unwrap());
+        });
+    }
+}

@@ -54,7 +54,8 @@ enum Nature {
     Stored = 1,
     /// Until there is something, or room: a FIFO.
     Streamed,
-    /// The same, but there is no write that is sure not to wait: a terminal, a device.
+    /// The same, but there is no write that is sure not to wait: a terminal, a device, an
+    /// eventfd.
     Device,
     /// One of these that is `O_NONBLOCK`: not at all.
     NeverWaits,
@@ -66,12 +67,13 @@ impl Nature {
         let Ok(kind) = file.metadata().map(|metadata| metadata.file_type()) else {
             return Nature::Stored;
         };
-        let (device, stream) = (kind.is_char_device(), kind.is_fifo() || kind.is_socket());
-        match (device, stream) {
-            (false, false) => Nature::Stored,
+        let stored = kind.is_file() || kind.is_dir() || kind.is_block_device();
+        match kind.is_fifo() || kind.is_socket() {
+            _ if stored => Nature::Stored,
             _ if fd::is_nonblocking(file.as_fd()) => Nature::NeverWaits,
-            (true, _) => Nature::Device,
-            (_, true) => Nature::Streamed,
+            true => Nature::Streamed,
+            // Of no kind at all: an eventfd, a timer, an inotify instance.
+            false => Nature::Device,
         }
     }
 }

@@ -12,7 +12,8 @@
 //! mutex back. Nobody knows who holds an `RwLock` for reading, what an async task holds, or
 //! who has a guard that may wander (`lock_arc`): a deadlock through one of these is not seen,
 //! nor one through a join, a queue or a semaphore. A wait with a time limit, or inside a
-//! [`time::timeout`](crate::time::timeout), ends by itself and so is no part of a deadlock.
+//! [`time::timeout`](crate::time::timeout), ends by itself and so is no part of a deadlock; nor is
+//! the wait of a coroutine that was cancelled (though it may shield itself from that).
 //! A guard that was given to another coroutine of the same thread counts as held by who took it.
 //!
 //! A lock that is free, or whose owner does not wait itself, costs nothing for this.

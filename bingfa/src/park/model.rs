@@ -104,6 +104,10 @@ impl Queued {
         false
     }
 
+    pub(crate) fn is_cancelled(&self) -> bool {
+        false
+    }
+
     pub(crate) unsafe fn wake_after(self, release: impl FnOnce()) -> Option<Unparker> {
         let Queued::Other(unparker) = self;
         release();

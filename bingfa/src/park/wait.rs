@@ -94,6 +94,15 @@ impl Queued {
         matches!(self, Queued::Coroutine(_))
     }
 
+    /// Whether it is a coroutine that was told to end. To be asked with its bucket locked.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        match self {
+            // SAFETY: it is in a queue whose bucket is locked, so it waits and has not ended.
+            Queued::Coroutine(task) => unsafe { task.as_ref() }.word.is_cancelled(),
+            Queued::Other(_) => false,
+        }
+    }
+
     /// Wakes it once `release` has let it go, or gives back who is to be woken.
     ///
     /// # Safety

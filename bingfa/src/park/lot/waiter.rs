@@ -83,7 +83,12 @@ pub(super) unsafe fn held(waiter: NonNull<Waiter>) -> Held {
     // SAFETY: the caller's duty. While it is queued, its lock is borrowed by the wait, so the
     // word is alive.
     unsafe {
-        let (arrival, owner) = inner(waiter.as_ptr(), |this| (this.arrival, this.owner));
+        let (arrival, owner) = inner(waiter.as_ptr(), |this| {
+            // It is about to leave, though it may have to be resumed for that first.
+            let leaves = this.who.as_ref().is_some_and(Queued::is_cancelled);
+            let owner = if leaves { Owner::None } else { this.owner };
+            (this.arrival, owner)
+        });
         Held {
             key: waiter.as_ref().key(),
             arrival,

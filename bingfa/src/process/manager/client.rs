@@ -398,11 +398,15 @@ impl<'a> Answer<'a> {
 
     /// Tells the manager that what it has handed out has arrived.
     pub(super) fn acknowledge(&mut self) -> io::Result<()> {
-        let link = self.link.as_mut().expect("until it is dropped");
+        // Out of here until it is sent: if a cancel or an error comes first, the connection
+        // closes, and the manager takes back what it has handed out.
+        let mut link = self.link.take().expect("until it is dropped");
         // Filling in the next frame leaves the received one alone.
         link.outgoing.fill(&Request::Ack, Vec::new())?;
         let sent = link.outgoing.send(&link.socket, Wait::Forever);
-        sent.map_err(|error| self.client.lost(error))
+        sent.map_err(|error| self.client.lost(error))?;
+        self.link = Some(link);
+        Ok(())
     }
 
     /// The connection, which the manager is to remember.
@@ -424,7 +428,10 @@ pub(super) fn release(client: &Client, mut link: Link, request: &Request<'_>) ->
     link.outgoing.fill(request, Vec::new())?;
     let received = link.exchange(Wait::Forever);
     received.map_err(|error| client.lost(error))?;
-    client.give(link);
+    // Else the manager may remember something of this connection: it is not used again.
+    if let Ok(Reply::Done) = postcard::from_bytes(link.incoming.body()) {
+        client.give(link);
+    }
     Ok(())
 }
 

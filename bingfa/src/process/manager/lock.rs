@@ -156,7 +156,9 @@ impl Drop for LockGuard {
         let request = Request::Lock(self.id, LockOp::Release(reason));
         if let Some(link) = self.link.take() {
             // An error: the manager is gone, and the lock with it.
-            let _ = release(&self.client, link, &request);
+            // A cancel that came meanwhile acts at the next wait: it must not leave the lock
+            // as that of somebody who died.
+            let _ = cancel::shield(|| release(&self.client, link, &request));
         }
     }
 }

@@ -49,10 +49,13 @@ pub(super) fn settle(
                 let item = store.get(session.client, until)?;
                 let reply = Reply::Value(Bytes(&item.bytes));
                 let filled = copies(&item).and_then(|fds| out.fill(&reply, fds));
+                if let Err(error) = filled {
+                    store.give_back(session.client, item);
+                    return Err(failed(error));
+                }
                 session
                     .lease
                     .replace(Some(Lease::Item(object.clone(), item)));
-                filled.map_err(failed)?;
                 return Ok(Next::Answer);
             }
         }

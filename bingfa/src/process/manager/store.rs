@@ -153,11 +153,11 @@ impl Store {
 
     pub(super) fn join(&self, until: Until) -> Result<(), Failure> {
         let (state, joined) = wait(&self.done, lock(&self.state), until, |state| {
-            if let Some(who) = &state.abandoned {
-                return Some(Err(Failure::Abandoned(who.clone())));
-            }
             let done = state.unfinished == 0;
-            state.unless_gone(|| done.then_some(()))
+            match &state.abandoned {
+                Some(who) if !done => Some(Err(Failure::Abandoned(who.clone()))),
+                _ => state.unless_gone(|| done.then_some(())),
+            }
         });
         drop(state);
         joined
@@ -174,7 +174,10 @@ impl Store {
     /// A client has ended: what it had taken will not be reported done.
     pub(super) fn leave(&self, client: u64, who: &str) {
         let mut state = lock(&self.state);
-        if let Some(taken) = state.taken.remove(&client) {
+        // Others may have reported its items done.
+        if let Some(taken) = state.taken.remove(&client)
+            && state.unfinished > 0
+        {
             state.abandoned = Some(format!(
                 "{who} has ended, or given up its proxies, with {taken} items taken and not \
                  reported done"
