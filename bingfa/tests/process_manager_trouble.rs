@@ -305,6 +305,30 @@ fn slow_and_hostile_clients_do_not_disturb_others() {
 }
 
 #[bingfa::test]
+fn a_crowd_of_strangers_does_not_take_all_descriptors() {
+    let _dog = Watchdog::new("strangers");
+    let (manager, address) = listening(b"key");
+    let open = || {
+        let list = std::fs::read_dir(format!("/proc/{}/fd", manager.pid()));
+        list.unwrap().count()
+    };
+    let before = open();
+    let strangers: Vec<_> = (0..100)
+        .map(|_| TcpStream::connect(address).unwrap())
+        .collect();
+    until(|| open() >= before + 64);
+    drop(manager.list::<u32>().unwrap());
+    assert!(
+        open() < before + 80,
+        "{} of 100 are let in",
+        open() - before
+    );
+    drop(strangers);
+    let far = Client::connect(address, b"key").unwrap();
+    drop(far.list::<u32>().unwrap());
+}
+
+#[bingfa::test]
 fn a_message_that_is_too_long_is_refused() {
     let manager = Manager::builder().max_message(10_000).start().unwrap();
     let list: Proxy<List<Vec<u8>>> = manager.list().unwrap();

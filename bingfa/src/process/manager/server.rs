@@ -24,6 +24,7 @@ use crate::os::unix::net::UnixListener;
 use crate::park::check;
 use crate::process::Fd;
 use crate::sched::runtime::Runtime;
+use crate::sync::{Arc, ArcSemaphorePermit, Semaphore};
 use crate::sys::launch;
 use crate::sys::random;
 
@@ -50,13 +51,23 @@ pub(super) enum Listener {
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The longest hello.
 const LONGEST_HELLO: usize = 64;
+/// How many who came by a listener and have not shown yet that they know the key are heard
+/// at a time: a crowd of strangers does not take all descriptors.
+const STRANGERS: usize = 64;
+/// The stacks of the coroutines, as large as a main thread's: values of users' types are
+/// decoded there, which may be nested deeply. Untouched, it is only address space.
+const STACK: usize = 8 << 20;
 /// How long to wait when there are no more descriptors.
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// The life of the manager's process; it ends by being killed.
 pub(super) fn serve(orders: Orders) {
     launch::ignore_interrupts();
-    let runtime = Runtime::builder().name("manager").workers(1).build();
+    let runtime = Runtime::builder()
+        .name("manager")
+        .workers(1)
+        .stack_size(STACK)
+        .build();
     let runtime = runtime.unwrap_or_else(|error| panic!("no runtime: {error}"));
     let live = || {
         let (door, own) = orders.doors;
@@ -70,6 +81,7 @@ pub(super) fn serve(orders: Orders) {
             key: orders.key,
             welcome,
             longest: orders.longest,
+            strangers: Arc::new(Semaphore::new(STRANGERS)),
         });
         for listener in orders.listeners {
             let house = house.clone();
@@ -91,7 +103,11 @@ struct House {
     key: Key,
     welcome: Welcome,
     longest: usize,
+    strangers: Arc<Semaphore>,
 }
+
+/// One who came by a listener: from where, and its place among the strangers.
+type Stranger = (String, ArcSemaphorePermit);
 
 impl House {
     /// Takes in the connections that are handed over.
@@ -122,25 +138,33 @@ impl House {
                 }),
             };
             match accepted {
-                Ok((fd, place)) => self.admit(Socket::new(fd, Kind::Stream), Some(place)),
+                Ok((fd, place)) => {
+                    let stranger = (place, self.strangers.acquire_arc());
+                    self.admit(Socket::new(fd, Kind::Stream), Some(stranger));
+                }
                 Err(_) => coroutine::sleep(PAUSE),
             }
         }
     }
 
-    fn admit(self: &Rc<Self>, socket: Socket, place: Option<String>) {
+    fn admit(self: &Rc<Self>, socket: Socket, stranger: Option<Stranger>) {
         let house = self.clone();
         spawn(move || {
             // An error concerns this client alone, and it has seen it.
-            let _ = house.attend(socket, place.as_deref());
+            let _ = house.attend(socket, stranger);
         });
     }
 
-    /// Serves one connection. `place`: where it comes from, if it was not handed over.
-    fn attend(self: &Rc<Self>, socket: Socket, place: Option<&str>) -> io::Result<()> {
-        if place.is_some() {
-            self.key.challenge(&socket)?;
-        }
+    /// Serves one connection.
+    fn attend(self: &Rc<Self>, socket: Socket, stranger: Option<Stranger>) -> io::Result<()> {
+        let place = match stranger {
+            None => None,
+            Some((place, _heard)) => {
+                self.key.challenge(&socket)?;
+                Some(place)
+            }
+        };
+        let place = place.as_deref();
         let mut incoming = Incoming::default();
         let soon = Wait::Until(Instant::now() + PATIENCE);
         incoming.next(&socket, LONGEST_HELLO, soon)?;
