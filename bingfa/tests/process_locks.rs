@@ -877,3 +877,46 @@ fn the_status_of_whoever_broke_a_barrier_is_known_to_its_parent() {
         },
     );
 }
+
+#[test]
+fn what_a_fork_has_copied_unlocks_nothing() {
+    child("what_a_fork_has_copied_unlocks_nothing", || {
+        let (mutex, rwlock) = (Mutex::new(1u32).unwrap(), RwLock::new(1u32).unwrap());
+        let (shared, again) = (
+            RwLock::new(1u32).unwrap(),
+            ReentrantLock::new(1u32).unwrap(),
+        );
+        let mut locked = Some((
+            mutex.lock().unwrap(),
+            rwlock.write().unwrap(),
+            shared.read().unwrap(),
+            again.lock().unwrap(),
+            again.lock().unwrap(),
+        ));
+        // SAFETY: the copy only drops what needs no lock, and ends by `_exit`.
+        let pid = unsafe { libc::fork() };
+        if pid == 0 {
+            locked = None;
+            // SAFETY: ends the copy.
+            unsafe { libc::_exit(if locked.is_none() { 42 } else { 1 }) };
+        }
+        let mut status = 0;
+        // SAFETY: `status` is writable.
+        assert_eq!(unsafe { libc::waitpid(pid, &raw mut status, 0) }, pid);
+        assert_eq!(libc::WEXITSTATUS(status), 42);
+        let free = || {
+            let elsewhere = || {
+                [
+                    mutex.try_lock().is_ok(),
+                    rwlock.try_read().is_ok(),
+                    shared.try_write().is_ok(),
+                    again.try_lock().is_ok(),
+                ]
+            };
+            std::thread::scope(|scope| scope.spawn(elsewhere).join().unwrap())
+        };
+        assert_eq!(free(), [false; 4]);
+        drop(locked);
+        assert_eq!(free(), [true; 4]);
+    });
+}

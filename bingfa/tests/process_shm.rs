@@ -474,6 +474,32 @@ fn named_memory_goes_with_its_owner() {
 }
 
 #[test]
+fn a_name_that_is_no_file_of_ours_is_refused() {
+    let name = format!("foreign-{}", std::process::id());
+    let path = format!("/dev/shm/bingfa.{name}");
+    let refused = || {
+        for error in [
+            SharedMemory::open(&name).unwrap_err(),
+            SharedMemory::create(&name, 1).unwrap_err(),
+        ] {
+            assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
+            assert!(error.to_string().contains(&path), "{error}");
+        }
+        fs::remove_file(&path).unwrap(); // nobody has removed it
+    };
+    let made = std::process::Command::new("mkfifo").arg(&path).status();
+    assert!(made.unwrap().success());
+    refused();
+    fs::write(&path, "another's").unwrap();
+    // Not without privileges.
+    if std::os::unix::fs::chown(&path, Some(1), None).is_ok() {
+        refused();
+    } else {
+        fs::remove_file(&path).unwrap();
+    }
+}
+
+#[test]
 fn the_name_of_a_killed_owner_is_removed_by_the_next_who_looks() {
     let name = format!("killed-{}", std::process::id());
     let here = RawValue::new(0u32).unwrap();

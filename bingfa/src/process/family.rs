@@ -124,8 +124,12 @@ fn watch(family: &'static Family, peer: PeerId) {
         return;
     }
     match pidfd::open(at.pid) {
-        // The number could be another's by now. (Once it is open, it stays whose it is.)
-        Ok(process) if at.start == 0 || pidfd::start_time(at.pid) == Some(at.start) => {
+        // The number could be another's by now. (Once it is open, it stays whose it is.) If the
+        // kernel does not tell, for want of descriptors or of a /proc, it counts as its own:
+        // better watched for nothing than buried alive.
+        Ok(process)
+            if at.start == 0 || pidfd::start_time(at.pid).is_none_or(|other| other == at.start) =>
+        {
             // Fails without descriptors or memory: then others see its end, as a rule.
             let _ = keeper::watch_peer(peer, at.pid, process);
         }

@@ -97,11 +97,15 @@ impl<'a, T: ?Sized> MutexGuard<'a, T> {
 
 impl<T: ?Sized> Drop for MutexGuard<'_, T> {
     fn drop(&mut self) {
+        let arena = self.shared.family().arena();
+        if arena.forked() {
+            return; // the lock is the other process's
+        }
         let lock = lock_of(self.shared);
         if !self.unwinding && cancel::is_panicking() {
             lock.poison.panicked(std::process::id() as i32);
         }
-        lock.unlock(self.shared.family().arena());
+        lock.unlock(arena);
     }
 }
 

@@ -58,12 +58,25 @@ fn not_found(name: &str) -> io::Error {
 }
 
 fn open(path: &Path) -> io::Result<File> {
-    File::options()
+    let file = File::options()
         .read(true)
         .write(true)
         // A link in a directory that everybody can write to is not to be followed.
         .custom_flags(memfd::NOFOLLOW)
-        .open(path)
+        .open(path)?;
+    // Nor is what somebody else has put there: he could shorten it under our hands (SIGBUS), and
+    // he reads what is written to it.
+    let found = file.metadata()?;
+    if !found.is_file() || found.uid() != memfd::effective_user() {
+        return Err(io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            format!(
+                "bingfa: {} is no shared memory of this user: no regular file, or another's",
+                path.display()
+            ),
+        ));
+    }
+    Ok(file)
 }
 
 /// Whether `file` is what the path names.

@@ -163,9 +163,13 @@ impl<'a> Core<'a> {
         }
     }
 
-    /// Whether some other process had the queue, and none has any more.
-    fn is_alone(self) -> bool {
-        self.ring().last().is_some() && !self.0.handle().has_others()
+    /// Whether some other process had the queue, and none has any more. `None`: to be asked
+    /// again, before any sleep: nobody may be left to end that.
+    fn is_alone(self) -> Option<bool> {
+        if self.ring().last().is_none() {
+            return Some(false);
+        }
+        self.0.handle().has_others().map(|others| !others)
     }
 
     #[track_caller]
@@ -198,9 +202,11 @@ impl<'a> Core<'a> {
             return refuse(item, why.into());
         }
         let attempt = |sleeps_next: bool| match self.ring().try_put(self.arena(), &mut message) {
-            Ok(Put::Full) if sleeps_next && !may_be_alone && self.is_alone() => {
-                Look::Done(Ok(Put::Full))
-            }
+            Ok(Put::Full) if sleeps_next && !may_be_alone => match self.is_alone() {
+                Some(true) => Look::Done(Ok(Put::Full)),
+                Some(false) => Look::NotYet,
+                None => Look::Busy,
+            },
             Ok(Put::Full) => Look::NotYet,
             Ok(Put::Busy) => Look::Busy,
             done => Look::Done(done),
@@ -228,13 +234,20 @@ impl<'a> Core<'a> {
         let attempt = |sleeps_next: bool| {
             // Asked first: what was put before the end is found below.
             let no_source = self.ring().has_no_source();
-            let alone = sleeps_next && !may_be_alone && self.is_alone();
+            let alone = if sleeps_next && !may_be_alone {
+                self.is_alone()
+            } else {
+                Some(false)
+            };
             match self.ring().try_get(self.arena(), me, hold, &mut buffer) {
                 Ok(Received::Nothing) if no_source => {
                     Look::Done(Err(Some(self.closed(!may_be_alone))))
                 }
-                Ok(Received::Nothing) if alone => Look::Done(Err(Some(self.closed(false)))),
-                Ok(Received::Nothing) => Look::NotYet,
+                Ok(Received::Nothing) => match alone {
+                    Some(true) => Look::Done(Err(Some(self.closed(false)))),
+                    Some(false) => Look::NotYet,
+                    None => Look::Busy,
+                },
                 Ok(Received::Busy) => Look::Busy,
                 Ok(received) => Look::Done(Ok(received)),
                 Err(_) => Look::Done(Err(None)),

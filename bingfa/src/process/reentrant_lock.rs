@@ -233,12 +233,16 @@ pub struct ReentrantLockGuard<'a, T: Pod> {
 
 impl<T: Pod> Drop for ReentrantLockGuard<'_, T> {
     fn drop(&mut self) {
+        let shared = &self.lock.shared;
+        let arena = shared.family().arena();
+        if arena.forked() {
+            return; // the lock, and its depth, are the other process's
+        }
         let depth = self.lock.depth();
         let left = depth.load(Relaxed) - 1;
         depth.store(left, Relaxed);
         if left == 0 {
-            let shared = &self.lock.shared;
-            locked::lock_of(shared).unlock(shared.family().arena());
+            locked::lock_of(shared).unlock(arena);
         }
     }
 }

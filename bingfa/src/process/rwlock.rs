@@ -396,6 +396,9 @@ impl<'a, T: Pod> RwLockWriteGuard<'a, T> {
 impl<T: Pod> Drop for RwLockReadGuard<'_, T> {
     fn drop(&mut self) {
         let shared = &self.lock.shared;
+        if arena_of(shared).forked() {
+            return; // the lock is the other process's
+        }
         lock_of(shared).unlock_read(arena_of(shared), shared.handle().hold());
     }
 }
@@ -403,6 +406,9 @@ impl<T: Pod> Drop for RwLockReadGuard<'_, T> {
 impl<T: Pod> Drop for RwLockWriteGuard<'_, T> {
     fn drop(&mut self) {
         let shared = &self.lock.shared;
+        if arena_of(shared).forked() {
+            return; // the lock is the other process's
+        }
         if !self.unwinding && cancel::is_panicking() {
             let pid = std::process::id() as i32;
             lock_of(shared).writer.poison.panicked(pid);

@@ -69,15 +69,19 @@ pub(super) fn wait_for<R>(
     mut attempt: impl FnMut(bool) -> Look<R>,
 ) -> Option<R> {
     yield_if_slice_over();
-    if let Look::Done(done) = attempt(false) {
-        return Some(done);
-    }
+    let first = match attempt(false) {
+        Look::Done(done) => return Some(done),
+        not_done => not_done,
+    };
     let here = Carrier::current(family);
-    if matches!(here, Carrier::Thread) && more_than_one_cpu() {
+    if matches!(first, Look::NotYet) && matches!(here, Carrier::Thread) && more_than_one_cpu() {
         for _ in 0..SPINS {
             std::hint::spin_loop();
-            if let Look::Done(done) = attempt(false) {
-                return Some(done);
+            match attempt(false) {
+                Look::Done(done) => return Some(done),
+                Look::NotYet => {}
+                // That has taken milliseconds, and so would the next.
+                Look::Busy => break,
             }
         }
     }

@@ -79,9 +79,11 @@ impl Kind {
                 Kind::Memory => {}
                 Kind::Locked => payload::<Lock>(object).bury(arena, gone),
                 Kind::Queue => {
-                    let others = arena.holds(object).filter(|other| !ptr::eq(other.1, hold));
                     let finished = |hold: &Hold| u64::from(hold.finished.load(Acquire));
-                    let finished = others.map(|(_, other)| finished(other)).sum();
+                    let finished = || {
+                        let others = arena.holds(object).filter(|other| !ptr::eq(other.1, hold));
+                        others.map(|(_, other)| finished(other)).sum()
+                    };
                     payload::<Ring>(object).depart(arena, hold, finished, gone);
                 }
                 Kind::End => payload::<End>(object).depart(arena, gone),

@@ -260,15 +260,14 @@ impl Handle {
         (head.index, head.serial.load(Relaxed))
     }
 
-    /// Whether another process has it, or may come to have it by a message.
-    pub(crate) fn has_others(&self) -> bool {
-        let Some(arena) = self.family.arena().lock_briefly() else {
-            return true; // there is one who holds that up
-        };
+    /// Whether another process has it, or may come to have it by a message. `None`: somebody
+    /// holds the arena up; ask again, as nobody may come who tells.
+    pub(crate) fn has_others(&self) -> Option<bool> {
+        let arena = self.family.arena().lock_briefly()?;
         let others = |hold: &Hold| {
             hold.peer.load(Relaxed) != self.family.me().to_bits() || hold.sent.load(Relaxed) > 0
         };
-        arena.holds(&self.object()).any(|(_, hold)| others(hold))
+        Some(arena.holds(&self.object()).any(|(_, hold)| others(hold)))
     }
 
     /// For queues: how many items all processes that have it have done, and what `f` makes of
@@ -543,12 +542,21 @@ impl ArenaGuard<'_> {
                 status: None,
             };
             object.head.kind.depart(self, &object, hold, &gone);
-            self.unlink(link, hold);
+            self.unlink(&object, link, hold);
         }
         self.end_if_last(object);
     }
 
-    fn unlink(&self, link: &AtomicU64, hold: &Hold) {
+    fn unlink(&self, object: &Object<'_>, link: &AtomicU64, hold: &Hold) {
+        let head = object.head;
+        let is_last = std::ptr::eq(link, &raw const head.holds)
+            && hold.next.load(Relaxed) == 0
+            && head.orphans.load(Relaxed) == 0;
+        if is_last && head.kind == Kind::End {
+            // Told while the hold can still be found: if we are killed here, whoever buries us
+            // tells it again, which does no harm. Later, nobody would.
+            head.kind.end(self, object);
+        }
         let at = link.load(Relaxed);
         link.store(hold.next.load(Relaxed), Relaxed);
         self.free(at, HOLD);
@@ -604,7 +612,7 @@ impl ArenaGuard<'_> {
                     self.free_block(block);
                 }
             }
-            self.unlink(link, hold);
+            self.unlink(&object, link, hold);
             self.end_if_last(object);
         }
         self.release(gone.peer);
@@ -732,6 +740,22 @@ mod tests {
         let token = made.export(Destination::Anyone).unwrap();
         let error = import(stranger, token).unwrap_err().to_string();
         assert!(error.contains("no common ancestor"), "{error}");
+    }
+
+    #[test]
+    fn a_queue_goes_that_has_got_no_memory_yet() {
+        let [parent, child] = Family::of_two().unwrap();
+        let make = |family| {
+            let len = size_of::<Ring>() as u64;
+            // SAFETY: the payload has room for it, and is nobody else's yet.
+            let init = |payload: NonNull<u8>| unsafe { Ring::init(payload.cast(), 1) };
+            Handle::create(family, Kind::Queue, 5, len, init).unwrap()
+        };
+        drop(make(parent)); // its first segment could not be had
+        assert_eq!(objects(parent), 0);
+        std::mem::forget(make(child)); // killed before it could ask for it
+        kill(parent, child);
+        assert_eq!(objects(parent), 0);
     }
 
     #[test]

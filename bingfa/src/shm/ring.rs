@@ -376,6 +376,9 @@ impl Arena {
 
 const SEGMENT: u64 = size_of::<Segment>() as u64;
 
+/// How often to count again what others change meanwhile; under the arena's lock.
+const RECOUNTS: u32 = 20;
+
 /// What `try_put` did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Put {
@@ -419,7 +422,8 @@ impl Ring {
     /// If there is no memory.
     pub(crate) fn open(&self, arena: &Arena) -> io::Result<()> {
         let segment = arena.new_segment(arena.lock(), FIRST_SEGMENT)?;
-        for end in [&self.tail, &self.head] {
+        // The head first: `end` frees what it finds there, also if we are killed in between.
+        for end in [&self.head, &self.tail] {
             let place = place(end, 0);
             place.position.store(SEGMENT, Relaxed);
             place.segment.store(segment, Relaxed);
@@ -719,7 +723,8 @@ impl Ring {
         if finished.is_err() {
             return false;
         }
-        if self.unfinished.fetch_sub(1, Relaxed) <= 1 {
+        // Release: pairs with the Acquire in `recount`.
+        if self.unfinished.fetch_sub(1, Release) <= 1 {
             self.joined.wake(|flags| arena.ring(flags));
         }
         true
@@ -752,8 +757,15 @@ impl Ring {
         self.abandoner.load(Relaxed)
     }
 
-    /// A process has let go of the queue, or has ended; the others have done so many items.
-    pub(super) fn depart(&self, arena: &ArenaGuard<'_>, hold: &Hold, others: u64, gone: &Gone) {
+    /// A process has let go of the queue, or has ended; `others` tells how many items the
+    /// others have done.
+    pub(super) fn depart(
+        &self,
+        arena: &ArenaGuard<'_>,
+        hold: &Hold,
+        others: impl Fn() -> u64,
+        gone: &Gone,
+    ) {
         {
             let _lock = self.head.lock.lock(|| {}); // nothing to repair: invariant 1
             let last = place(&self.head, self.head.count.load(Relaxed));
@@ -767,10 +779,7 @@ impl Ring {
         hold.finished.store(0, Relaxed);
         hold.taken.store(0, Relaxed);
         self.settled.fetch_add(u64::from(taken), Relaxed);
-        // Those who do one meanwhile count it in `others` first, then here; those who put count
-        // it here first: so this is not too large.
-        let unfinished = self.unfinished(others);
-        self.unfinished.store(unfinished as i64, Relaxed);
+        self.recount(others);
         if in_hand > 0 {
             self.abandoner.store(gone.pid, Relaxed);
             self.abandoned.fetch_add(in_hand, Release);
@@ -779,6 +788,31 @@ impl Ring {
             self.remember(gone); // else the last at one end is remembered
         }
         self.rouse(arena);
+    }
+
+    /// Makes good what a dead process has left in `unfinished`, which others count on in
+    /// meanwhile: it may be too small then, but not too large, or the last `task_done` would wake
+    /// nobody.
+    fn recount(&self, finished: impl Fn() -> u64) {
+        for _ in 0..RECOUNTS {
+            // In this order. Those who put count up here before they commit, so none that is in
+            // `put` is to be counted up after `seen`. Those who have done one count it as
+            // finished first, so all that are counted down in `seen` are in `finished`. What is
+            // counted up and down after `seen` is as much, if that is still there at the end;
+            // the former is missing in `put`, the latter perhaps in `finished`.
+            let put = self.tail.count.load(Acquire);
+            let seen = self.unfinished.load(Acquire); // pairs with the Release in `task_done`
+            let left = put.saturating_sub(finished() + self.settled.load(Relaxed)) as i64;
+            // AcqRel: so that who sees this has seen what was before it.
+            let set = self
+                .unfinished
+                .compare_exchange(seen, left, AcqRel, Relaxed);
+            if set.is_ok() {
+                return;
+            }
+        }
+        // Too busy to count: too small for good. Those who join are woken more often, and look.
+        self.unfinished.swap(0, AcqRel);
     }
 
     fn remember(&self, gone: &Gone) {
@@ -803,7 +837,10 @@ impl Ring {
         let from = place(&self.head, count);
         let (mut segment, mut at) = (from.segment.load(Relaxed), from.position.load(Relaxed));
         let mut left = self.tail.count.load(Acquire) - count;
-        while let Ok(current) = arena.segment(segment) {
+        // 0: it has got none, for want of memory, or its maker was killed before.
+        while segment != 0
+            && let Ok(current) = arena.segment(segment)
+        {
             if left > 0 && at < current.len && arena.word(segment + at).load(Relaxed) != WRAP {
                 let record = arena.word(segment + at).load(Relaxed);
                 if record & BLOCK != 0 {

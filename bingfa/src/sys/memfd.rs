@@ -112,6 +112,12 @@ pub(crate) fn map(file: BorrowedFd<'_>, offset: u64, len: usize) -> io::Result<N
     Ok(NonNull::new(start.cast()).expect("the kernel never maps at null"))
 }
 
+/// The user whose files this process makes (`geteuid(2)`).
+pub(crate) fn effective_user() -> u32 {
+    // SAFETY: takes nothing, and always succeeds.
+    unsafe { libc::geteuid() }
+}
+
 /// Takes a mapping away.
 ///
 /// # Safety
