@@ -13,7 +13,7 @@ pub(crate) fn bench(options: &Options) -> Bench {
             .map(|name| Run::new(name, "manager", &args).on_both_cores())
             .collect();
         let metrics = [Metric::higher("ops_per_s")];
-        let mut cell = Cell::of_all(&format!("clients={clients}"), &runs, &metrics);
+        let mut cell = Cell::of_all(format!("clients={clients}"), &runs, &metrics);
         cell.notes = vec![
             "redis: SET and GET as text over its Unix socket, clients without a library; one redis-server",
             "socket-echo: 16 bytes there and back over a Unix socket, a thread for each client at the other end",
