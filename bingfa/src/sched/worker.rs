@@ -41,9 +41,9 @@ const MOST_TIMER_DISTANCE: Duration = Duration::from_millis(1);
 /// How long a worker looks for mail before it sleeps: as long as it takes to wake one that
 /// has fallen asleep on another core, so that two which answer each other meet awake.
 const MAIL_SPIN: Duration = Duration::from_micros(50);
-/// After so many looks in vain in a row it lets as many sleeps that mail ends pass, and
-/// twice as many after each further one, up to the second figure.
-const VAIN_LOOKS: (u32, u32) = (1, 64);
+/// After a look in vain one sleep that mail ends passes without, and after each further look
+/// in vain twice as many, up to so many.
+const MOST_PASSED: u32 = 64;
 /// After so many operations in a row that did not have to wait, a coroutine gives way.
 const STREAK: u32 = 128;
 /// How many switches happen between two looks at the inbox, at most.
@@ -138,7 +138,7 @@ impl Worker {
             turned: Cell::new(Instant::now()),
             fired: Cell::new(None),
             stopping: Cell::new(false),
-            vain: Cell::new(VAIN_LOOKS),
+            vain: Cell::new((1, 0)),
             shared,
         })
     }
@@ -467,9 +467,11 @@ impl Worker {
                     frame::prefetch_block(target.frame);
                 }
             });
+            if due[0].is_some() {
+                self.fired.set(Some(now));
+            }
             for (i, target) in due.iter().enumerate() {
                 let Some(target) = target else { return };
-                self.fired.set(Some(now));
                 if let Some(Some(next)) = due.get(i + 2) {
                     frame::prefetch_stack(super::alive(&next.frame));
                 }
@@ -562,7 +564,7 @@ impl Worker {
                 std::hint::spin_loop();
             }
             if begun.elapsed() >= MAIL_SPIN {
-                let next = (2 * last).clamp(VAIN_LOOKS.0, VAIN_LOOKS.1);
+                let next = (2 * last).clamp(1, MOST_PASSED);
                 self.vain.set((next, next));
                 return false;
             }
