@@ -7,7 +7,6 @@
 use std::fmt;
 use std::io;
 use std::marker::PhantomData;
-use std::sync::atomic::{AtomicI32, AtomicU32};
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
@@ -18,6 +17,7 @@ use super::queue_error::{GetError, PutError};
 use super::shared::Shared;
 use crate::shm::end::End;
 use crate::shm::kind::Kind;
+use crate::shm::last::LastGone;
 use crate::shm::object::Token;
 
 /// Makes a channel between processes, with room for `capacity` items (`None`: for as many as
@@ -81,9 +81,7 @@ fn end<E: 'static>(queue: &Shared, sends: bool) -> io::Result<Shared> {
                 index,
                 serial,
                 sends,
-                pid: AtomicI32::new(0),
-                status: AtomicI32::new(0),
-                bits: AtomicU32::new(0),
+                last: LastGone::default(),
             });
         }
         Ok(())

@@ -6,14 +6,14 @@ use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
-use crate::shm::ring;
+use crate::shm::last;
 
 /// The process that was the last to let go of a queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Last(ring::Last);
+pub struct Last(last::Last);
 
 impl Last {
-    pub(super) fn new(last: ring::Last) -> Last {
+    pub(super) fn new(last: last::Last) -> Last {
         Last(last)
     }
 

@@ -32,6 +32,8 @@ pub(crate) mod family;
 #[cfg(not(loom))]
 pub(crate) mod kind;
 #[cfg(not(loom))]
+pub(crate) mod last;
+#[cfg(not(loom))]
 pub(crate) mod lock;
 #[cfg(not(loom))]
 pub(crate) mod object;

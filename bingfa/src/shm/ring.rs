@@ -34,6 +34,7 @@ use std::sync::atomic::{
 
 use super::arena::{Arena, ArenaGuard};
 use super::kind::Gone;
+use super::last::{Last, LastGone};
 use super::object::Hold;
 use super::peers::PeerId;
 use super::word::Word;
@@ -111,10 +112,7 @@ struct Waiting(Word);
 pub(crate) struct Ring {
     capacity: u64,
     closed: AtomicU32,
-    /// The last process that let go: its number (0: none has), whether it lives, its status.
-    last_pid: AtomicI32,
-    last_bits: AtomicU32,
-    last_status: AtomicI32,
+    last: LastGone,
     /// The items that were done by, or in the hands of, processes that have let go.
     settled: AtomicU64,
     /// How many of those were in their hands; told so far; and the last such process.
@@ -137,18 +135,6 @@ pub(crate) struct Ring {
 const CLOSED: u32 = 1;
 const NO_SENDERS: u32 = 2;
 const NO_RECEIVERS: u32 = 4;
-
-/// Bits of `last_bits`.
-const LIVES: u32 = 1;
-const STATUS_KNOWN: u32 = 2;
-
-/// A process that had the queue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Last {
-    pub(crate) pid: i32,
-    pub(crate) lives: bool,
-    pub(crate) status: Option<i32>,
-}
 
 /// What goes into the queue.
 #[derive(Debug)]
@@ -484,13 +470,7 @@ impl Ring {
 
     /// The process that was the last to let go.
     pub(crate) fn last(&self) -> Option<Last> {
-        let pid = self.last_pid.load(Acquire); // pairs with the Release in `depart`
-        let bits = self.last_bits.load(Relaxed);
-        (pid != 0).then(|| Last {
-            pid,
-            lives: bits & LIVES != 0,
-            status: (bits & STATUS_KNOWN != 0).then(|| self.last_status.load(Relaxed)),
-        })
+        self.last.get()
     }
 
     fn is_full(&self, put: u64) -> bool {
@@ -785,7 +765,7 @@ impl Ring {
             self.abandoned.fetch_add(in_hand, Release);
         }
         if self.closed.load(Relaxed) & (NO_SENDERS | NO_RECEIVERS) == 0 {
-            self.remember(gone); // else the last at one end is remembered
+            self.last.remember(gone); // else the last at one end is remembered
         }
         self.rouse(arena);
     }
@@ -815,19 +795,9 @@ impl Ring {
         self.unfinished.swap(0, AcqRel);
     }
 
-    fn remember(&self, gone: &Gone) {
-        let mut bits = if gone.lives { LIVES } else { 0 };
-        if let Some(status) = gone.status {
-            self.last_status.store(status, Relaxed);
-            bits |= STATUS_KNOWN;
-        }
-        self.last_bits.store(bits, Relaxed);
-        self.last_pid.store(gone.pid, Release);
-    }
-
     /// All who could put, or all who could get, have gone.
     pub(super) fn lose(&self, arena: &Arena, senders: bool, gone: &Gone) {
-        self.remember(gone);
+        self.last.remember(gone);
         self.end_with(arena, if senders { NO_SENDERS } else { NO_RECEIVERS });
     }
 
