@@ -1,13 +1,17 @@
-//! What the example programs share: sleeps that can be scaled, one accept loop for threads
-//! and coroutines, and the limit on open files.
+//! What the example programs share: sleeps that can be scaled, one accept loop for threads,
+//! coroutines and processes, what becomes of children, and the limit on open files.
 
 #![forbid(unsafe_code)]
 
+mod any;
+mod children;
 mod limits;
 mod scale;
 mod serve;
 mod task;
 
+pub use any::{Any, joined};
+pub use children::{all_ended, ended, must};
 pub use limits::need_descriptors;
 pub use scale::Scale;
 pub use serve::{accept_loop, converse, listen, report, serve, upper_case};

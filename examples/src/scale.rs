@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// How long a second of a program lasts.
-#[derive(Clone, Copy, Debug, clap::Args)]
+#[derive(Clone, Copy, Debug, clap::Args, Serialize, Deserialize)]
 pub struct Scale {
     /// Multiplies every sleep: 0.1 is ten times as fast
     #[arg(long = "scale", value_name = "X", default_value_t = 1.0, global = true)]
@@ -15,6 +17,11 @@ impl Scale {
     /// So many seconds, scaled.
     pub fn seconds(self, seconds: f64) -> Duration {
         Duration::from_secs_f64(seconds * self.factor)
+    }
+
+    /// One to three seconds, at random, scaled.
+    pub fn a_while(self) -> Duration {
+        self.seconds(f64::from(fastrand::u8(1..=3)))
     }
 
     /// The factor itself, to hand on.

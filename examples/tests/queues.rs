@@ -4,6 +4,7 @@ mod common;
 
 use std::process::Command;
 
+use common::meals::{dish, each_is_eaten_once, portion};
 use common::{Ended, run};
 
 const CARRIERS: [&str; 2] = ["thread", "coroutine"];
@@ -21,41 +22,6 @@ fn prints(arguments: &str, seconds: f64, expected: &[&str]) {
         assert_eq!(ended.lines(), expected, "{arguments} {carrier}");
         ended.slept(seconds * 0.02);
     }
-}
-
-/// `lines` has what `cooked` and `eaten` say of each of `foods` and `numbers`, and nothing else;
-/// nothing is eaten before it was cooked.
-#[track_caller]
-fn each_is_eaten_once(
-    lines: &[&str],
-    foods: &[&str],
-    numbers: std::ops::Range<u32>,
-    name: impl Fn(u32, &str) -> String,
-    eaten: &str,
-) {
-    for food in foods {
-        for number in numbers.clone() {
-            let portion = name(number, food);
-            let said: Vec<_> = lines
-                .iter()
-                .filter(|line| line.ends_with(&portion))
-                .collect();
-            assert_eq!(said.len(), 2, "{portion}: {said:?}");
-            assert!(
-                !said[0].contains(eaten) && said[1].contains(eaten),
-                "{said:?}"
-            );
-        }
-    }
-    assert_eq!(lines.len(), 2 * foods.len() * numbers.len());
-}
-
-fn portion(number: u32, food: &str) -> String {
-    format!("第{number}个{food}")
-}
-
-fn dish(number: u32, food: &str) -> String {
-    format!("{food}{number}")
 }
 
 #[test]

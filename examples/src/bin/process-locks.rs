@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use bingfa::process::{self, Builder, JoinHandle, Mutex, MutexGuard};
 use bingfa::thread::sleep;
-use bingfa_examples::{Scale, exit};
+use bingfa_examples::{Scale, all_ended, exit};
 use clap::{Parser, Subcommand, ValueEnum};
 use serde::{Deserialize, Serialize};
 
@@ -69,10 +69,9 @@ fn take(lock: Option<&Mutex>) -> Option<MutexGuard<'_, ()>> {
     }))
 }
 
-/// A child's failure is this program's. (An `io::Error` cannot travel, its text can.)
-fn all_ended(children: Vec<JoinHandle<Result<(), String>>>) -> io::Result<()> {
-    for child in children {
-        let result = child.join().map_err(io::Error::other)?;
+/// Waits for children. (An `io::Error` cannot travel, its text can.)
+fn all_succeeded(children: Vec<JoinHandle<Result<(), String>>>) -> io::Result<()> {
+    for result in all_ended(children)? {
         result.map_err(io::Error::other)?;
     }
     Ok(())
@@ -181,7 +180,7 @@ fn tickets(version: Users, count: u32, lock: Option<Mutex>, scale: Scale) -> io:
     let users: io::Result<Vec<_>> = numbers
         .map(|number| Builder::new().spawn(user(number), User::run))
         .collect();
-    let sold = users.and_then(all_ended).and_then(|()| read(&file));
+    let sold = users.and_then(all_succeeded).and_then(|()| read(&file));
     fs::remove_file(&file)?;
     println!("余票: {}", sold?.tickets_num);
     Ok(())
@@ -198,5 +197,5 @@ fn hello(lock: Option<Mutex>, scale: Scale) -> io::Result<()> {
     let children: io::Result<Vec<_>> = (0..5)
         .map(|i| Builder::new().spawn((i, lock.clone(), scale.seconds(1.0)), f))
         .collect();
-    all_ended(children?)
+    all_succeeded(children?)
 }

@@ -13,9 +13,9 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicI32, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
-use bingfa::process::{self, Builder, JoinHandle};
+use bingfa::process::{self, Builder};
 use bingfa::thread::{self, sleep};
-use bingfa_examples::{Scale, exit};
+use bingfa_examples::{Scale, all_ended, ended, exit};
 use clap::{Parser, Subcommand, ValueEnum};
 use serde::{Deserialize, Serialize};
 
@@ -156,15 +156,6 @@ fn main() -> ExitCode {
         Program::Sums { to } => sums(to),
         Program::Bound => bound(scale),
     })
-}
-
-/// A child's failure is this program's.
-fn ended<T>(child: JoinHandle<T>) -> io::Result<T> {
-    child.join().map_err(io::Error::other)
-}
-
-fn all_ended<T>(children: Vec<JoinHandle<T>>) -> io::Result<Vec<T>> {
-    children.into_iter().map(ended).collect()
 }
 
 /// The work of P01 and P03.

@@ -1,14 +1,13 @@
 //! Queues between threads, or between coroutines: the same functions with `--carrier`.
 //!
-//! The notes give the producers and consumers of P23 to P26 processes; here they share the
-//! memory of one.
+//! The notes give the producers and consumers of P23 to P26 processes, as `process-queues` does;
+//! here they share the memory of one.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bingfa::queue::{GetError, LifoQueue, PriorityQueue, Queue};
 use bingfa::thread;
@@ -100,11 +99,6 @@ fn main() -> ExitCode {
     })
 }
 
-/// One to three seconds, at random.
-fn a_while(scale: Scale) -> Duration {
-    scale.seconds(f64::from(fastrand::u8(1..=3)))
-}
-
 /// Cooks ten portions of each food, each by a cook of its own.
 fn cooks(
     table: &Arc<Queue<String>>,
@@ -118,7 +112,7 @@ fn cooks(
         carrier.spawn(name.into(), move || {
             for i in 0..10 {
                 println!("{name}{says}做了第{i}个{food}");
-                thread::sleep(a_while(scale));
+                thread::sleep(scale.a_while());
                 let portion = format!("第{i}个{food}");
                 table
                     .put(portion)
@@ -140,7 +134,7 @@ fn kitchen(carrier: Carrier, scale: Scale) -> io::Result<()> {
         let table = table.clone();
         carrier.spawn(name.into(), move || {
             for portion in table.iter() {
-                thread::sleep(a_while(scale));
+                thread::sleep(scale.a_while());
                 println!("{name}这个消费者，吃了{portion}");
             }
         })
@@ -177,7 +171,7 @@ fn patience(version: Patience, carrier: Carrier, scale: Scale) -> io::Result<()>
             loop {
                 match table.get_timeout(scale.seconds(limit)) {
                     Ok(portion) => {
-                        thread::sleep(a_while(scale));
+                        thread::sleep(scale.a_while());
                         println!("{name}这个消费者，吃了{portion}");
                     }
                     Err(GetError::Empty) => {
@@ -209,7 +203,7 @@ fn dishes(poison: bool, carrier: Carrier, scale: Scale) -> io::Result<()> {
         let table = table.clone();
         carrier.spawn(name.into(), move || {
             for i in 0..8 {
-                thread::sleep(a_while(scale));
+                thread::sleep(scale.a_while());
                 println!("{name}生产了{food}{i}");
                 let dish = Dish::Good(format!("{food}{i}"));
                 assert!(table.put(dish).is_ok(), "nobody closes it");
@@ -221,7 +215,7 @@ fn dishes(poison: bool, carrier: Carrier, scale: Scale) -> io::Result<()> {
         carrier.spawn(name.into(), move || {
             for dish in table.iter() {
                 if let Dish::Good(food) = &dish {
-                    thread::sleep(a_while(scale));
+                    thread::sleep(scale.a_while());
                     println!("{name}吃了{food}");
                 }
                 table.task_done().expect("one for each get");

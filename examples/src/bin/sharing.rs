@@ -1,15 +1,13 @@
 //! Processes that talk and share: pipes and managers. The programs print the lines of the
 //! notes.
 
-use std::fmt;
 use std::io;
 use std::process::ExitCode;
 
 use bingfa::process::manager::{Dict, List, Lock, Manager, Proxy};
-use bingfa::process::{self, Connection, JoinHandle, pipe};
-use bingfa_examples::{Scale, exit};
+use bingfa::process::{self, Connection, pipe};
+use bingfa_examples::{Any, Scale, all_ended, ended, exit, joined, must};
 use clap::{Parser, Subcommand, ValueEnum};
-use serde::{Deserialize, Serialize};
 
 /// Processes that talk and share: pipes and managers
 #[derive(Parser)]
@@ -67,42 +65,6 @@ fn main() -> ExitCode {
     })
 }
 
-/// A child's failure is this program's.
-fn ended<T>(child: JoinHandle<T>) -> io::Result<T> {
-    child.join().map_err(io::Error::other)
-}
-
-/// A failure in a child ends it with a message.
-fn must<T>(result: io::Result<T>) -> T {
-    result.unwrap_or_else(|error| panic!("{error}"))
-}
-
-/// What the notes put into one Python list or dict: values of several types.
-#[derive(Debug, Serialize, Deserialize)]
-enum Any {
-    Nothing,
-    Whole(i64),
-    Real(f64),
-    Text(String),
-}
-
-/// As Python shows them.
-impl fmt::Display for Any {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Any::Nothing => f.write_str("None"),
-            Any::Whole(n) => write!(f, "{n}"),
-            Any::Real(x) => write!(f, "{x}"),
-            Any::Text(text) => write!(f, "'{text}'"),
-        }
-    }
-}
-
-fn joined(all: impl IntoIterator<Item = impl fmt::Display>) -> String {
-    let texts: Vec<String> = all.into_iter().map(|one| one.to_string()).collect();
-    texts.join(", ")
-}
-
 fn talk(version: PipeVersion) -> io::Result<()> {
     match version {
         PipeVersion::Object => {
@@ -143,7 +105,7 @@ fn list() -> io::Result<()> {
             })
         })
         .collect();
-    children.into_iter().try_for_each(ended)?;
+    all_ended(children)?;
     println!("{:?}", list.to_vec()?);
     Ok(())
 }
@@ -171,7 +133,7 @@ fn dict(version: DictVersion) -> io::Result<()> {
             }),
         })
         .collect();
-    children.into_iter().try_for_each(ended)?;
+    all_ended(children)?;
     // The notes never print it.
     println!("{}", counts.get("count")?.unwrap_or(0));
     Ok(())
