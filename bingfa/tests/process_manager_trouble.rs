@@ -330,12 +330,63 @@ fn a_crowd_of_strangers_does_not_take_all_descriptors() {
 
 #[bingfa::test]
 fn a_message_that_is_too_long_is_refused() {
+    let _dog = Watchdog::new("too long");
     let manager = Manager::builder().max_message(10_000).start().unwrap();
     let list: Proxy<List<Vec<u8>>> = manager.list().unwrap();
     list.push(vec![1; 9_000]).unwrap();
-    let error = list.push(vec![1; 11_000]).unwrap_err();
-    assert!(error.to_string().contains(manager.name()), "{error}");
+    for len in [11_000, 5 << 20] {
+        let error = list.push(vec![1; len]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
+        let text = error.to_string();
+        assert!(text.contains(manager.name()), "{text}");
+        assert!(text.contains("at most 10000 are taken"), "{text}");
+    }
     assert_eq!(list.len().unwrap(), 1, "and others go on");
+}
+
+#[bingfa::test]
+fn a_call_that_ends_early_abandons_nothing() {
+    let _dog = Watchdog::new("ends early");
+    let manager = Manager::new().unwrap();
+    let (queue, never) = (
+        manager.queue::<u32>(None).unwrap(),
+        manager.event().unwrap(),
+    );
+    queue.put(1).unwrap();
+    queue.put(2).unwrap();
+    assert_eq!(queue.get().unwrap(), 1);
+    for _ in 0..5 {
+        // It closes the connection that it had, the only one.
+        assert!(bingfa::time::timeout(SHORT, || never.wait()).is_err());
+        let error = queue.join_timeout(SHORT).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TimedOut, "{error}");
+    }
+    queue.task_done().unwrap();
+    assert_eq!(queue.get().unwrap(), 2);
+    queue.task_done().unwrap();
+    queue.join().unwrap();
+}
+
+#[bingfa::test]
+fn a_manager_leaves_the_path_to_the_one_that_has_replaced_it() {
+    let _dog = Watchdog::new("replaced");
+    let path = path("replaced");
+    let start = || Manager::builder().path(&path).key(b"secret").start();
+    let first = start().unwrap();
+    first.process().kill().unwrap();
+    // The kernel may keep the dead one's listener for a moment.
+    let second = loop {
+        match start() {
+            Ok(second) => break second,
+            Err(error) => assert_eq!(error.kind(), ErrorKind::AddrInUse),
+        }
+        thread::sleep(SHORT);
+    };
+    first.shutdown();
+    let far = Client::connect_path(&path, b"secret").unwrap();
+    assert_eq!(far.pid(), second.pid());
+    second.shutdown();
+    assert!(!path.exists());
 }
 
 #[bingfa::test]

@@ -6,14 +6,14 @@ use std::io::{self, ErrorKind, IoSlice};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::auth::Key;
-use super::link::{Incoming, LONGEST, Outgoing};
+use super::link::{Incoming, LONGEST, Outgoing, Received};
 use super::protocol::{Hello, Patience, Refusal, Reply, Request, Token, Welcome};
 use crate::io::op::Wait;
 use crate::io::packet;
@@ -47,6 +47,8 @@ struct Inner {
     instance: u64,
     /// Connections that nobody uses at the moment.
     idle: Mutex<Vec<Link>>,
+    /// The one that says that this client still lives, whatever becomes of the others.
+    presence: OnceLock<Link>,
 }
 
 /// How a connection is made.
@@ -141,10 +143,15 @@ impl Client {
         self.0.welcome.pid
     }
 
+    /// Whether it is the same manager's.
+    pub(super) fn is(&self, other: &Client) -> bool {
+        self.0.welcome.token == other.0.welcome.token
+    }
+
     /// Connects for the first time.
     pub(super) fn by(route: Route) -> io::Result<Client> {
         let instance = u64::from_le_bytes(random::bytes()?);
-        let (link, welcome) = route.connect(instance)?;
+        let (link, welcome) = route.connect(instance, Wait::Forever)?;
         let client = Client::new(route, welcome, instance);
         client.give(link);
         Ok(client)
@@ -158,6 +165,7 @@ impl Client {
             welcome,
             instance,
             idle: Mutex::default(),
+            presence: OnceLock::new(),
         });
         let mut clients = lock(&CLIENTS);
         let clients = clients.get_or_insert_default();
@@ -216,18 +224,13 @@ impl Client {
         fds: Vec<OwnedFd>,
         patience: Patience,
     ) -> io::Result<Answer<'_>> {
+        let wait = within(patience);
         let link = lock(&self.0.idle).pop();
         let mut link = match link {
             Some(link) => link,
-            None => {
-                let connected = self.0.route.connect(self.0.instance);
-                connected.map_err(|error| self.lost(error))?.0
-            }
+            None => self.another_link(wait)?,
         };
         link.outgoing.fill(request, fds)?;
-        let limit = patience.map(|nanos| Duration::from_nanos(nanos).saturating_add(GRACE));
-        let end = limit.and_then(|limit| Instant::now().checked_add(limit));
-        let wait = end.map_or(Wait::Forever, Wait::Until);
         let received = link.exchange(wait);
         let fds = received.map_err(|error| self.lost(error))?;
         Ok(Answer {
@@ -235,6 +238,22 @@ impl Client {
             link: Some(link),
             fds,
         })
+    }
+
+    fn another_link(&self, wait: Wait) -> io::Result<Link> {
+        let connected = self.0.route.connect(self.0.instance, wait);
+        Ok(connected.map_err(|error| self.lost(error))?.0)
+    }
+
+    /// Has the manager know that this client lives for as long as it does: who is to be
+    /// responsible for something asks for it first. A call that ends early closes its
+    /// connection, and may have had the only one.
+    pub(super) fn stay(&self, patience: Patience) -> io::Result<()> {
+        if self.0.presence.get().is_none() {
+            let link = self.another_link(within(patience))?;
+            let _ = self.0.presence.set(link); // another carrier may have been faster
+        }
+        Ok(())
     }
 
     fn give(&self, link: Link) {
@@ -266,12 +285,13 @@ impl Client {
 }
 
 impl Route {
-    fn connect(&self, instance: u64) -> io::Result<(Link, Welcome)> {
+    /// `wait`: for how long, once there is a connection (making one has limits of its own).
+    fn connect(&self, instance: u64, wait: Wait) -> io::Result<(Link, Welcome)> {
         let socket = match self {
             Route::Handed(door) => {
                 let (ours, theirs) = pass::pair(true)?;
                 let message = [IoSlice::new(b"+")];
-                packet::send(door, &message, &[theirs.as_raw_fd()], Wait::Forever)?;
+                packet::send(door, &message, &[theirs.as_raw_fd()], wait)?;
                 Socket::new(ours, SocketKind::Stream)
             }
             Route::Path(path, key) => {
@@ -299,7 +319,7 @@ impl Route {
             fingerprint: Image::here().fingerprint,
         };
         link.outgoing.fill(&hello, Vec::new())?;
-        link.exchange(Wait::Forever)?;
+        link.exchange(wait)?;
         let welcome = postcard::from_bytes(link.incoming.body()).map_err(unintelligible)?;
         Ok((link, welcome))
     }
@@ -313,8 +333,11 @@ impl Link {
     /// Sends what was filled in, and waits for a frame: its descriptors.
     fn exchange(&mut self, wait: Wait) -> io::Result<Vec<OwnedFd>> {
         self.outgoing.send(&self.socket, wait)?;
-        let received = self.incoming.next(&self.socket, LONGEST, wait)?;
-        received.ok_or_else(|| ErrorKind::UnexpectedEof.into())
+        match self.incoming.next(&self.socket, LONGEST, wait)? {
+            Received::Frame(fds) => Ok(fds),
+            Received::TooLong(why) => Err(io::Error::new(ErrorKind::InvalidData, why)),
+            Received::Closed => Err(ErrorKind::UnexpectedEof.into()),
+        }
     }
 }
 
@@ -440,6 +463,13 @@ pub(super) fn unexpected(reply: &Reply<'_>) -> io::Error {
     io::Error::new(ErrorKind::InvalidData, why)
 }
 
+/// For how long to wait for an answer that the manager may take so long to give.
+fn within(patience: Patience) -> Wait {
+    let limit = patience.map(|nanos| Duration::from_nanos(nanos).saturating_add(GRACE));
+    let end = limit.and_then(|limit| Instant::now().checked_add(limit));
+    end.map_or(Wait::Forever, Wait::Until)
+}
+
 pub(super) fn patience(limit: Duration) -> Patience {
     Some(u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX))
 }
@@ -457,7 +487,7 @@ enum Ticket {
 impl Serialize for Client {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let welcome = self.0.welcome.clone();
-        if carry::home().is_some_and(|home| home.0.welcome.token == welcome.token) {
+        if carry::home().is_some_and(|home| home.is(self)) {
             return Ticket::Home.serialize(serializer);
         }
         carry::check_private::<Self, S::Error>()?;

@@ -16,6 +16,18 @@ const HEAD: usize = 6;
 /// No frame is longer.
 pub(super) const LONGEST: usize = 1 << 30;
 
+/// What has come.
+#[derive(Debug)]
+pub(super) enum Received {
+    /// A frame with these descriptors.
+    Frame(Vec<OwnedFd>),
+    /// The head of one that is longer than is taken, in words; it can be
+    /// [skipped](Incoming::skip).
+    TooLong(String),
+    /// Nothing: the other side has closed the connection.
+    Closed,
+}
+
 /// What one end has received and not yet looked at.
 #[derive(Debug, Default)]
 pub(super) struct Incoming {
@@ -26,18 +38,16 @@ pub(super) struct Incoming {
 }
 
 impl Incoming {
-    /// Waits for the next frame, whose bytes are then in [`body`](Self::body), and gives its
-    /// descriptors. `None`: the other side has closed the connection.
+    /// Waits for the next frame, whose bytes are then in [`body`](Self::body).
     ///
     /// # Errors
-    /// [`InvalidData`](ErrorKind::InvalidData) if it is longer than `longest`, or its
-    /// descriptors did not come.
+    /// [`InvalidData`](ErrorKind::InvalidData) if its descriptors did not come.
     pub(super) fn next(
         &mut self,
         socket: &Socket,
         longest: usize,
         wait: Wait,
-    ) -> io::Result<Option<Vec<OwnedFd>>> {
+    ) -> io::Result<Received> {
         if self.taken == self.bytes.len() && self.bytes.capacity() > 1 << 20 {
             self.bytes = Vec::new();
         } else {
@@ -47,13 +57,10 @@ impl Incoming {
         loop {
             let have = self.bytes.len();
             let mut missing = 4096;
-            if let Some(head) = self.bytes.first_chunk::<HEAD>() {
-                let [a, b, c, d, low, high] = *head;
-                let len = u32::from_le_bytes([a, b, c, d]) as usize;
-                let fds = usize::from(u16::from_le_bytes([low, high]));
+            if let Some((len, fds)) = self.head() {
                 if len > longest {
                     let why = format!("a message of {len} bytes; at most {longest} are taken");
-                    return Err(invalid(&why));
+                    return Ok(Received::TooLong(why));
                 }
                 if have >= HEAD + len {
                     if fds > self.fds.len() {
@@ -61,25 +68,59 @@ impl Incoming {
                         return Err(invalid(why));
                     }
                     self.taken = HEAD + len;
-                    return Ok(Some(self.fds.drain(..fds).collect()));
+                    return Ok(Received::Frame(self.fds.drain(..fds).collect()));
                 }
                 // Room for no more than as much again as has come: a length alone costs nothing.
                 missing = (HEAD + len - have).min(have.max(64 << 10));
             }
-            self.bytes.reserve(missing);
-            let mut fds = packet::receive(socket, &mut self.bytes, usize::MAX, wait)?;
-            if self.bytes.len() == have {
+            if !self.receive(socket, missing, wait)? {
                 return if have == 0 {
-                    Ok(None)
+                    Ok(Received::Closed)
                 } else {
                     Err(ErrorKind::UnexpectedEof.into())
                 };
             }
-            self.fds.append(&mut fds);
-            if self.fds.len() > 2 * pass::MOST {
-                return Err(invalid("descriptors that belong to no message"));
+        }
+    }
+
+    /// Throws away the frame that was too long, as it comes.
+    pub(super) fn skip(&mut self, socket: &Socket, wait: Wait) -> io::Result<()> {
+        let Some((len, fds)) = self.head() else {
+            return Ok(());
+        };
+        let mut left = HEAD + len;
+        loop {
+            let here = left.min(self.bytes.len());
+            self.bytes.drain(..here);
+            left -= here;
+            if left == 0 {
+                break;
+            }
+            if !self.receive(socket, 64 << 10, wait)? {
+                return Err(ErrorKind::UnexpectedEof.into());
             }
         }
+        self.fds.drain(..fds.min(self.fds.len()));
+        Ok(())
+    }
+
+    /// The lengths of the frame at hand, in bytes and descriptors.
+    fn head(&self) -> Option<(usize, usize)> {
+        let [a, b, c, d, low, high] = *self.bytes.first_chunk::<HEAD>()?;
+        let len = u32::from_le_bytes([a, b, c, d]) as usize;
+        Some((len, usize::from(u16::from_le_bytes([low, high]))))
+    }
+
+    /// Waits for some bytes more, about as many as `room`. False: there are none any more.
+    fn receive(&mut self, socket: &Socket, room: usize, wait: Wait) -> io::Result<bool> {
+        let have = self.bytes.len();
+        self.bytes.reserve(room);
+        let mut fds = packet::receive(socket, &mut self.bytes, usize::MAX, wait)?;
+        self.fds.append(&mut fds);
+        if self.fds.len() > 2 * pass::MOST {
+            return Err(invalid("descriptors that belong to no message"));
+        }
+        Ok(self.bytes.len() > have)
     }
 
     /// The bytes of the frame at hand.
@@ -127,6 +168,12 @@ impl Outgoing {
         self.bytes = bytes;
         self.fds = fds;
         Ok(())
+    }
+
+    /// What it says.
+    #[cfg(test)]
+    pub(super) fn content<'a, T: serde::Deserialize<'a>>(&'a self) -> T {
+        postcard::from_bytes(&self.bytes[HEAD..]).expect("what was filled in")
     }
 
     /// Sends it.
@@ -188,12 +235,14 @@ mod tests {
         });
         let mut incoming = Incoming::default();
         for len in [0usize, 1, 4096, 100_000] {
-            assert!(incoming.next(&b, LONGEST, SOON).unwrap().is_some());
+            let received = incoming.next(&b, LONGEST, SOON).unwrap();
+            assert!(matches!(received, Received::Frame(_)));
             let bytes: Vec<u8> = postcard::from_bytes(incoming.body()).unwrap();
             assert_eq!(bytes, vec![7; len]);
         }
         sender.join().unwrap();
-        assert!(incoming.next(&b, LONGEST, SOON).unwrap().is_none());
+        let received = incoming.next(&b, LONGEST, SOON).unwrap();
+        assert!(matches!(received, Received::Closed));
     }
 
     #[test]
@@ -215,8 +264,12 @@ mod tests {
             send_all(&a, &bytes, &[], SOON).unwrap();
             drop(a);
             let mut incoming = Incoming::default();
-            while let Ok(Some(_)) = incoming.next(&b, 1000, SOON) {
-                prop_assert!(incoming.body().len() <= 1000);
+            loop {
+                match incoming.next(&b, 1000, SOON) {
+                    Ok(Received::Frame(_)) => prop_assert!(incoming.body().len() <= 1000),
+                    Ok(Received::TooLong(_)) if incoming.skip(&b, SOON).is_ok() => {}
+                    _ => break,
+                }
             }
         }
     }

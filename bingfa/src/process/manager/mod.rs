@@ -50,6 +50,7 @@ mod dict;
 mod link;
 mod list;
 mod lock;
+mod path;
 mod pending;
 mod protocol;
 mod proxy;
@@ -64,7 +65,6 @@ use std::fmt;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::ops::Deref;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -78,10 +78,10 @@ pub use queue::Queue;
 use super::{Fd, JoinHandle, Process};
 use crate::io::socket::{Kind, Socket};
 use crate::net::{TcpListener, ToSocketAddrs};
-use crate::os::unix::net::{UnixListener, UnixStream};
 use crate::sys::{pass, random};
 use auth::Key;
 use client::Route;
+use path::Bound;
 use protocol::Welcome;
 use server::{Listener, Orders};
 
@@ -108,7 +108,7 @@ pub struct Manager {
     process: Option<JoinHandle<()>>,
     address: Option<SocketAddr>,
     /// To be removed at the end.
-    path: Option<PathBuf>,
+    bound: Option<Bound>,
 }
 
 /// How a manager is to be started.
@@ -171,9 +171,7 @@ impl Manager {
         if let Some(process) = &self.process {
             let _ = process.kill(); // fails only for what is not ours
         }
-        if let Some(path) = self.path.take() {
-            let _ = std::fs::remove_file(path); // somebody may have done so
-        }
+        drop(self.bound.take());
     }
 }
 
@@ -259,8 +257,11 @@ impl Builder {
             address = Some(listener.local_addr()?);
             listeners.push(Listener::Internet(listener));
         }
-        if let Some(path) = &self.path {
-            listeners.push(Listener::Path(bind(path)?));
+        let mut bound = None;
+        if let Some(path) = self.path {
+            let (listener, place) = path::bind(path)?;
+            listeners.push(Listener::Path(listener));
+            bound = Some(place);
         }
         let (door, inner) = pass::pair(false)?;
         let orders = Orders {
@@ -285,24 +286,7 @@ impl Builder {
             client,
             process: Some(process),
             address,
-            path: self.path,
+            bound,
         })
     }
-}
-
-/// A listener that only this user can connect to.
-fn bind(path: &Path) -> io::Result<UnixListener> {
-    let listener = match UnixListener::bind(path) {
-        Err(error) if error.kind() == ErrorKind::AddrInUse => {
-            let connected = UnixStream::connect(path).map_err(|error| error.kind());
-            if !matches!(connected, Err(ErrorKind::ConnectionRefused)) {
-                return Err(error);
-            }
-            std::fs::remove_file(path)?; // its listener is gone
-            UnixListener::bind(path)?
-        }
-        bound => bound?,
-    };
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
-    Ok(listener)
 }

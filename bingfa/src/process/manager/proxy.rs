@@ -99,7 +99,7 @@ impl<O> Proxy<O> {
     }
 
     /// Removes the object from its manager: for all other proxies of it that is an error from
-    /// then on. Whoever waits for it goes on waiting.
+    /// then on, and for whoever waits for it at that moment.
     ///
     /// # Errors
     /// If it is gone already, or the manager.
@@ -159,7 +159,7 @@ impl Client {
     /// `InvalidInput` if the object is another manager's.
     #[doc(alias = "register")]
     pub fn publish<O: Shared>(&self, name: &str, object: &Proxy<O>) -> io::Result<()> {
-        if object.client.pid() != self.pid() || object.client.name() != self.name() {
+        if !object.client.is(self) {
             let why = "an object is published by its own manager";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
         }

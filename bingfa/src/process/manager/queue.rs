@@ -141,6 +141,7 @@ impl<T: Serialize + DeserializeOwned> Proxy<Queue<T>> {
     }
 
     fn get_within(&self, limit: Patience) -> io::Result<T> {
+        self.client.stay(limit)?; // who takes an item is to report it done
         let request = Request::Queue(self.id, QueueOp::Get(limit));
         let mut answer = self.client.ask(&request, Vec::new(), limit)?;
         if matches!(answer.reply()?, Reply::TooLate) {

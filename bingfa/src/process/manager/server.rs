@@ -1,6 +1,7 @@
 //! The manager's process: a coroutine for each client.
 
-use std::io;
+use std::cell::Cell;
+use std::io::{self, ErrorKind};
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -10,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::Client;
 use super::auth::Key;
 use super::client::Route;
-use super::link::{Incoming, Outgoing};
+use super::link::{Incoming, Outgoing, Received};
 use super::pending::Pending;
 use super::protocol::{Hello, Refusal, Reply, Welcome};
 use super::state::{Next, Session, State};
@@ -167,7 +168,9 @@ impl House {
         let place = place.as_deref();
         let mut incoming = Incoming::default();
         let soon = Wait::Until(Instant::now() + PATIENCE);
-        incoming.next(&socket, LONGEST_HELLO, soon)?;
+        if let Received::TooLong(why) = incoming.next(&socket, LONGEST_HELLO, soon)? {
+            return Err(io::Error::new(ErrorKind::InvalidData, why));
+        }
         let hello: Hello = postcard::from_bytes(incoming.body()).map_err(io::Error::other)?;
         let mut out = Outgoing::default();
         out.fill(&self.welcome, Vec::new())?;
@@ -177,6 +180,7 @@ impl House {
             house: self.clone(),
             session: Session::new(&hello, place),
             socket,
+            answered: Cell::new(false),
         });
         self.state.enter(&guest.session);
         let _leave = Leave(&guest);
@@ -195,6 +199,8 @@ struct Guest {
     house: Rc<House>,
     session: Session,
     socket: Socket,
+    /// That what had to wait has its answer, which is on its way.
+    answered: Cell<bool>,
 }
 
 /// Puts right what a connection leaves behind, however it ends.
@@ -216,16 +222,37 @@ impl Guest {
         waiting: &mut Option<coroutine::JoinHandle<()>>,
     ) -> io::Result<()> {
         let longest = self.house.longest;
-        while let Some(fds) = incoming.next(&self.socket, longest, Wait::Forever)? {
-            if let Some(waiting) = waiting.take() {
-                let _ = waiting.join(); // the client has its answer, or does not wait for it
+        let refuse = |out: &mut Outgoing, why: &str| {
+            out.fill(&Reply::Refused(Refusal::Invalid, why), Vec::new())?;
+            out.send(&self.socket, Wait::Forever)
+        };
+        loop {
+            let received = incoming.next(&self.socket, longest, Wait::Forever)?;
+            let fds = match received {
+                Received::Frame(fds) => Ok(fds),
+                Received::TooLong(why) => Err(why),
+                Received::Closed => return Ok(()),
+            };
+            if let Some(under_way) = waiting.take() {
+                if !self.answered.get() {
+                    *waiting = Some(under_way);
+                    let why = "a connection carries one call at a time";
+                    return Err(io::Error::new(ErrorKind::InvalidData, why));
+                }
+                let _ = under_way.join(); // its answer is on its way
             }
+            let fds = match fds {
+                Ok(fds) => fds,
+                Err(why) => {
+                    incoming.skip(&self.socket, Wait::Forever)?;
+                    refuse(out, &why)?;
+                    continue;
+                }
+            };
             let request = match postcard::from_bytes(incoming.body()) {
                 Ok(request) => request,
                 Err(error) => {
-                    let why = format!("a request that makes no sense: {error}");
-                    out.fill(&Reply::Refused(Refusal::Invalid, &why), Vec::new())?;
-                    out.send(&self.socket, Wait::Forever)?;
+                    refuse(out, &format!("a request that makes no sense: {error}"))?;
                     continue;
                 }
             };
@@ -233,18 +260,19 @@ impl Guest {
                 Next::Answer => out.send(&self.socket, Wait::Forever)?,
                 Next::Silence => {}
                 Next::Wait(pending, until) => {
+                    self.answered.set(false);
                     let guest = self.clone();
                     *waiting = Some(spawn(move || guest.wait(pending, until)));
                 }
             }
         }
-        Ok(())
     }
 
     fn wait(&self, pending: Pending, until: Until) {
         let mut out = Outgoing::default();
         let state = &self.house.state;
         let finished = state.finish(&self.session, pending, until, &mut out);
+        self.answered.set(true);
         // An error: the client has gone, which is seen when it is read from.
         let _ = finished.and_then(|()| out.send(&self.socket, Wait::Forever));
     }

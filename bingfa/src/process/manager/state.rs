@@ -295,7 +295,7 @@ impl State {
                     Kind::Dict => Object::Dict(Mutex::default()),
                     Kind::List => Object::List(Mutex::default()),
                     Kind::Queue => Object::Queue(Store::new(None)),
-                    Kind::Lock => Object::Lock(Latch::default()),
+                    Kind::Lock => Object::Lock(Latch::new()),
                     Kind::Event => Object::Event(Flag::default()),
                     Kind::Custom => {
                         let why = "an object of this kind is made by a function".into();

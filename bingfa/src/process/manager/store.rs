@@ -7,7 +7,7 @@ use std::sync::PoisonError;
 use std::time::Instant;
 
 use crate::process::wire::Encoded;
-use crate::sync::{Condvar, Mutex, MutexGuard};
+use crate::sync::{Condvar, Mutex, MutexGuard, Semaphore};
 
 /// How long an operation may wait, in the manager.
 #[derive(Clone, Copy, Debug)]
@@ -205,44 +205,56 @@ impl Items {
     }
 }
 
-/// A lock.
-#[derive(Default)]
+/// A lock, whose waiters are served in the order of their arrival.
 pub(super) struct Latch {
+    /// Its one permit, which whoever holds the lock has taken.
+    turn: Semaphore,
     state: Mutex<LatchState>,
-    free: Condvar,
 }
 
 #[derive(Default)]
 struct LatchState {
-    held: bool,
     /// Why what the lock protects cannot be trusted.
     poison: Option<String>,
     gone: bool,
 }
 
 impl Latch {
+    pub(super) fn new() -> Latch {
+        Latch {
+            turn: Semaphore::new(1),
+            state: Mutex::default(),
+        }
+    }
+
     pub(super) fn acquire(&self, until: Until) -> Result<(), Failure> {
-        let (mut state, free) = wait(&self.free, lock(&self.state), until, |state| {
-            match (state.gone, &state.poison) {
-                (true, _) => Some(Err(Failure::Gone)),
-                (_, Some(why)) => Some(Err(Failure::Abandoned(why.clone()))),
-                (_, None) => (!state.held).then_some(Ok(())),
-            }
-        });
-        state.held |= free.is_ok();
-        free
+        self.check()?;
+        let turn = match until {
+            Until::Now => self.turn.try_acquire(),
+            Until::Then(deadline) => self.turn.acquire_deadline(deadline),
+            Until::Forever => Some(self.turn.acquire()),
+        };
+        let turn = turn.ok_or(Failure::TooLate)?;
+        self.check()?; // if it is of no use now, it goes on to the next, who looks as well
+        turn.forget();
+        Ok(())
+    }
+
+    fn check(&self) -> Result<(), Failure> {
+        let state = lock(&self.state);
+        match &state.poison {
+            _ if state.gone => Err(Failure::Gone),
+            Some(why) => Err(Failure::Abandoned(why.clone())),
+            None => Ok(()),
+        }
     }
 
     /// By who holds it; with a reason why what it protects cannot be trusted, if there is one.
     pub(super) fn release(&self, why: Option<String>) {
-        let mut state = lock(&self.state);
-        state.held = false;
         if why.is_some() {
-            state.poison = why;
-            self.free.notify_all();
-        } else {
-            self.free.notify_one();
+            lock(&self.state).poison = why;
         }
+        self.turn.add_permits(1);
     }
 
     pub(super) fn clear_poison(&self) {
@@ -251,7 +263,7 @@ impl Latch {
 
     pub(super) fn remove(&self) {
         lock(&self.state).gone = true;
-        self.free.notify_all();
+        self.turn.add_permits(1); // for those who wait, to see it
     }
 }
 

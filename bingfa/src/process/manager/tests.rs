@@ -1,22 +1,146 @@
-//! What a client says that knows the key but means harm.
+//! What a client says that knows the key but means harm, and who is next.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 
-use super::Client;
 use super::auth::Key;
 use super::client::Route;
-use super::link::Outgoing;
-use super::protocol::{Hello, Request, Welcome};
-use super::state::{Session, State};
+use super::link::{Incoming, LONGEST, Outgoing, Received};
+use super::protocol::{Hello, Kind, LockOp, QueueOp, Reply, Request, Welcome};
+use super::state::{Next, Session, State};
+use super::{Client, List, Manager, Proxy, Queue};
+use crate::coroutine;
+use crate::io::op::Wait;
+use crate::io::socket::{self, Socket};
+use crate::os::unix::net::UnixStream;
+use crate::sched::runtime::Runtime;
 
-fn state() -> State {
+fn client(token: u8) -> Client {
     let route = Route::Path("/nowhere".into(), Key(Vec::new()));
     let welcome = Welcome {
         name: "test".into(),
         pid: 1,
-        token: [7; 16],
+        token: [token; 16],
     };
-    State::new(Client::new(route, welcome, 1))
+    Client::new(route, welcome, 1)
+}
+
+fn state() -> State {
+    State::new(client(7))
+}
+
+fn session(instance: u64) -> Session {
+    let hello = Hello {
+        pid: 1,
+        instance,
+        fingerprint: 3,
+    };
+    Session::new(&hello, Some("afar"))
+}
+
+/// Has a request done that needs no wait, and reads the answer.
+fn done(state: &State, session: &Session, request: Request<'_>) -> bool {
+    let mut out = Outgoing::default();
+    let next = state
+        .perform(session, request, Vec::new(), &mut out)
+        .unwrap();
+    assert!(matches!(next, Next::Answer));
+    matches!(out.content(), Reply::Done)
+}
+
+/// Lets the neighbours run until each of them waits.
+fn settle() {
+    (0..10).for_each(|_| coroutine::yield_now());
+}
+
+#[test]
+fn who_comes_later_gets_a_lock_later() {
+    let runtime = Runtime::builder().workers(1).build().unwrap();
+    runtime.run(|| {
+        let state = Rc::new(state());
+        let [owner, waiter, third] = [2, 3, 4].map(session);
+        let create = Request::Create(Kind::Lock);
+        state
+            .perform(&owner, create, Vec::new(), &mut Outgoing::default())
+            .unwrap();
+        let acquire = |patience| Request::Lock(1, LockOp::Acquire(patience));
+        assert!(done(&state, &owner, acquire(Some(0))));
+        let mut out = Outgoing::default();
+        let asked = state
+            .perform(&waiter, acquire(None), Vec::new(), &mut out)
+            .unwrap();
+        let Next::Wait(pending, until) = asked else {
+            panic!("the lock is held");
+        };
+        let waiter = coroutine::spawn_local({
+            let state = state.clone();
+            move || {
+                state.finish(&waiter, pending, until, &mut out).unwrap();
+                assert!(done(
+                    &state,
+                    &waiter,
+                    Request::Lock(1, LockOp::Release(None))
+                ));
+            }
+        });
+        settle();
+        assert!(done(
+            &state,
+            &owner,
+            Request::Lock(1, LockOp::Release(None))
+        ));
+        assert!(!done(&state, &third, acquire(Some(0))), "it overtakes");
+        waiter.join().unwrap();
+        assert!(done(&state, &third, acquire(Some(0))));
+    });
+}
+
+#[test]
+fn a_frame_that_comes_during_a_wait_ends_the_connection() {
+    let path = std::env::temp_dir().join(format!("bingfa-frames-{}", std::process::id()));
+    let manager = Manager::builder().path(&path).key(b"key").start().unwrap();
+    let queue: Proxy<Queue<u32>> = manager.queue(None).unwrap();
+    let rude = Socket::new(
+        OwnedFd::from(UnixStream::connect(&path).unwrap()),
+        socket::Kind::Stream,
+    );
+    Key(b"key".into()).answer(&rude).unwrap();
+    let hello = Hello {
+        pid: 1,
+        instance: 2,
+        fingerprint: 3,
+    };
+    let (mut out, mut incoming) = (Outgoing::default(), Incoming::default());
+    let mut send = |request: &dyn Fn(&mut Outgoing) -> io::Result<()>| {
+        request(&mut out).unwrap();
+        out.send(&rude, Wait::Forever).unwrap();
+    };
+    send(&|out| out.fill(&hello, Vec::new()));
+    incoming.next(&rude, LONGEST, Wait::Forever).unwrap();
+    send(&|out| out.fill(&Request::Queue(queue.id, QueueOp::Get(None)), Vec::new()));
+    send(&|out| out.fill(&Request::Ack, Vec::new()));
+    let soon = Wait::Until(Instant::now() + Duration::from_secs(30));
+    let end = incoming.next(&rude, LONGEST, soon);
+    let late = |error: &io::Error| error.kind() == io::ErrorKind::TimedOut;
+    match end {
+        Ok(Received::Closed) => {}
+        Err(error) if !late(&error) => {}
+        other => panic!("{other:?}"),
+    }
+    queue.put(1).unwrap();
+    assert_eq!(queue.get_timeout(Duration::from_secs(30)).unwrap(), 1);
+}
+
+#[test]
+fn an_object_is_published_by_its_own_manager() {
+    let (one, other) = (client(8), client(9));
+    let list: Proxy<List<u32>> = Proxy::new(one, 1);
+    let error = other.publish("list", &list).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::InvalidInput, "{error}");
 }
 
 proptest! {
@@ -27,8 +151,7 @@ proptest! {
         noise in prop::collection::vec(any::<u8>(), 0..40),
     ) {
         let state = state();
-        let hello = Hello { pid: 1, instance: 2, fingerprint: 3 };
-        let session = Session::new(&hello, Some("afar"));
+        let session = session(2);
         state.enter(&session);
         let mut out = Outgoing::default();
         // An object of each kind, but for a user's.
