@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
 use common::meals::{dish, each_is_eaten_once, portion};
-use common::{Ended, Killed, collect, end_of, run};
+use common::{Ended, Killed, collect, end_of, kill, run};
 
 const QUEUES: &str = env!("CARGO_BIN_EXE_process-queues");
 
@@ -167,8 +167,7 @@ fn p23_a_killed_cook_is_named_and_nobody_waits_for_it() {
     let mut program = Killed(child);
     let first = lines.next().unwrap().unwrap();
     let (cook, _) = first.split_once("这个厨师").unwrap();
-    let pid = rustix::process::Pid::from_raw(cook.parse().unwrap()).unwrap();
-    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    kill(cook.parse().unwrap());
     lines.for_each(drop); // until all who could write have ended
     assert_eq!(end_of(&mut program.0).code(), Some(1));
     let stderr = stderr.join().unwrap();

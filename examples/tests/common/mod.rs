@@ -9,6 +9,8 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
+
 /// For what ends by itself within seconds, on a machine that may be busy.
 const WATCHDOG: Duration = Duration::from_secs(120);
 
@@ -103,6 +105,12 @@ pub(crate) fn backends() -> Vec<&'static str> {
             vec!["epoll"]
         }
     }
+}
+
+/// Kills a program's child.
+pub(crate) fn kill(pid: u32) {
+    let pid = Pid::from_raw(pid.try_into().unwrap()).unwrap();
+    kill_process(pid, Signal::KILL).unwrap();
 }
 
 /// Kills the program however the test ends.

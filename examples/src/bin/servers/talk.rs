@@ -1,30 +1,76 @@
-//! P90, P92, P93: servers that answer whatever they are told.
+//! P90 to P93: servers that answer whatever they are told.
 
 use std::io::{self, Read, Write};
 use std::net::Ipv4Addr;
 
 use bingfa::net::{SocketAddr, TcpListener, TcpStream};
+use bingfa::process;
 use bingfa::thread::{self, sleep};
 use bingfa_examples::{
-    Carrier, Scale, Task, converse, listen, need_descriptors, serve, upper_case,
+    Carrier, Scale, Task, accept_loop, converse, listen, need_descriptors, report, serve,
+    upper_case,
 };
 
 use crate::Run;
+use crate::per_process::Places;
 
 /// P90. The notes' listener is on port 8002, or 8080 in the version with a keyboard.
 pub(crate) fn upper_threads(clients: u32, run: Run, scale: Scale) -> io::Result<()> {
+    let server = Server::start(Ipv4Addr::LOCALHOST, run.port, clients, start_threads)?;
+    server.visit(clients, Carrier::Thread, hello(run, scale))
+}
+
+/// P91. In the notes the port is bound on import, so that a spawned child binds it again, or it
+/// is 81, which only root has.
+pub(crate) fn upper_processes(
+    clients: u32,
+    at_most: u16,
+    run: Run,
+    scale: Scale,
+) -> io::Result<()> {
     let server = Server::start(Ipv4Addr::LOCALHOST, run.port, clients, |listener| {
-        Carrier::Thread.spawn("server".into(), move || {
-            serve(&listener, Carrier::Thread, print_and_upper_case)
-        })
+        start_processes(listener, at_most, clients)
     })?;
-    server.visit(clients, Carrier::Thread, move |mut stream| {
+    server.visit(clients, Carrier::Thread, hello(run, scale))
+}
+
+pub(crate) fn start_threads(listener: TcpListener) -> io::Result<Task<io::Error>> {
+    Carrier::Thread.spawn("server".into(), move || {
+        serve(&listener, Carrier::Thread, print_and_upper_case)
+    })
+}
+
+pub(crate) fn start_processes(
+    listener: TcpListener,
+    at_most: u16,
+    clients: u32,
+) -> io::Result<Task<io::Error>> {
+    let places = Places::new(at_most, clients)?;
+    Carrier::Thread.spawn("server".into(), move || {
+        accept_loop(&listener, |stream, peer| {
+            places.serve(stream, peer, (), print_who_and_upper_case)
+        })
+    })
+}
+
+fn print_who_and_upper_case((stream, peer, ()): (TcpStream, SocketAddr, ())) {
+    println!("客户端连接成功 {peer}, 进程{}", process::id());
+    let talked = converse(stream, |data| {
+        println!("从客户端收到了：{}", String::from_utf8_lossy(data));
+        data.make_ascii_uppercase();
+    });
+    report(peer, talked);
+}
+
+/// A client of P90 and P91.
+fn hello(run: Run, scale: Scale) -> impl Fn(TcpStream) -> io::Result<()> + Clone + Send + 'static {
+    move |mut stream| {
         for _ in 0..run.rounds {
             println!("{}", ask(&mut stream, "hello", "HELLO")?);
             sleep(scale.seconds(2.0));
         }
         Ok(())
-    })
+    }
 }
 
 fn print_and_upper_case(stream: TcpStream) -> io::Result<()> {
@@ -34,11 +80,14 @@ fn print_and_upper_case(stream: TcpStream) -> io::Result<()> {
     })
 }
 
-/// P90 with a client whose words are typed.
-pub(crate) fn keyboard(port: u16) -> io::Result<()> {
+/// P90 and P91 with a client whose words are typed.
+pub(crate) fn keyboard(
+    port: u16,
+    start: impl FnOnce(TcpListener) -> io::Result<Task<io::Error>>,
+) -> io::Result<()> {
     let listener = listen(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))?;
     let address = listener.local_addr()?;
-    thread::spawn(move || serve(&listener, Carrier::Thread, print_and_upper_case));
+    start(listener)?;
     let mut stream = TcpStream::connect(address)?;
     for line in bingfa::io::stdin().lines() {
         let line = line?;

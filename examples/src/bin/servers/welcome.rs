@@ -25,7 +25,7 @@ pub(crate) fn one_by_one(clients: u32, port: u16, scale: Scale) -> io::Result<()
             Ok(())
         })
     });
-    visit(clients, address, server, |stream| {
+    visit(clients, address, server, |_, stream| {
         greeting(stream).map(drop)
     })
 }
@@ -43,7 +43,7 @@ pub(crate) fn threads(clients: u32, port: u16, scale: Scale) -> io::Result<()> {
             Ok(())
         })
     });
-    visit(clients, address, server, |stream| {
+    visit(clients, address, server, |_, stream| {
         let mut stream = greeting(stream)?;
         let rest = stream.read(&mut [0])?; // waits until the server closes
         if rest == 0 {
@@ -63,7 +63,7 @@ fn link_handler(mut link: TcpStream, scale: Scale) -> io::Result<()> {
 
 /// On every interface. `bind` sets SO_REUSEADDR, so that a restart finds the port free, and
 /// takes the kernel's largest backlog where the notes have `listen(1)`.
-fn prepare(port: u16) -> io::Result<(TcpListener, SocketAddr)> {
+pub(crate) fn prepare(port: u16) -> io::Result<(TcpListener, SocketAddr)> {
     println!("初始化服务器主机信息");
     println!("初始化服务器主机套接字对象.....");
     println!("绑定的主机信息.....");
@@ -74,27 +74,27 @@ fn prepare(port: u16) -> io::Result<(TcpListener, SocketAddr)> {
     Ok((listener, address))
 }
 
-fn announce(stream: &TcpStream, peer: SocketAddr) {
+pub(crate) fn announce(stream: &TcpStream, peer: SocketAddr) {
     println!("连接的客服端套接字对象为: {stream:?}");
     println!("客服端的IP地址 (拨进电话号码): {peer}");
 }
 
 /// Sends so many clients, one after the other has connected, and waits for them; without
 /// clients until the server fails.
-fn visit(
+pub(crate) fn visit(
     clients: u32,
     address: SocketAddr,
     server: JoinHandle<io::Error>,
-    client: fn(TcpStream) -> io::Result<()>,
+    client: fn(u32, TcpStream) -> io::Result<()>,
 ) -> io::Result<()> {
     if clients == 0 {
         println!("listening on {address}, Ctrl-C ends it");
         return Err(server.join().expect("the server does not panic"));
     }
     let mut visitors = Vec::new();
-    for _ in 0..clients {
+    for number in 1..=clients {
         let stream = TcpStream::connect(address)?;
-        visitors.push(thread::spawn(move || client(stream)));
+        visitors.push(thread::spawn(move || client(number, stream)));
     }
     for visitor in visitors {
         visitor
