@@ -26,6 +26,7 @@ pub(crate) fn run(args: &Args) {
         "switch" => switch(count),
         "spawn" => spawn(count),
         "lock" => lock(count),
+        "read lock" => read_lock(count),
         "put and get" => put_and_get(count),
         "send and recv" => send_and_recv(count),
         other => panic!("no operation is called {other:?}"),
@@ -68,6 +69,16 @@ fn lock(count: u64) -> u64 {
         *black_box(&mutex).lock().expect("no holder panics") += 1;
     }
     mutex.into_inner().expect("no holder has panicked")
+}
+
+/// Lock and unlock, for reading, of a lock that nobody else has.
+fn read_lock(count: u64) -> u64 {
+    let lock = sync::RwLock::new(1);
+    let mut done = 0;
+    for _ in 0..count {
+        done += *black_box(&lock).read().expect("no holder panics");
+    }
+    done
 }
 
 /// An item into a bounded queue that is empty, and out again.

@@ -17,16 +17,40 @@
 //! A guard that was given to another coroutine of the same thread counts as held by who took it.
 //!
 //! A lock that is free, or whose owner does not wait itself, costs nothing for this.
+//!
+//! # Lock orders
+//! A deadlock needs two to be in the wrong places at the same time; that they take two locks in
+//! opposite orders shows whenever both do so. [`on_lock_order`], a [`Runtime`](crate::Runtime)'s
+//! builder or `BINGFA_LOCK_ORDER=off|report|panic` have such orders watched, also circles of more
+//! than two locks. A report names each step, who took it and where.
+//!
+//! Who takes part: [`Mutex`](crate::sync::Mutex), [`ReentrantLock`](crate::sync::ReentrantLock)
+//! and [`RwLock`](crate::sync::RwLock), for reading and for writing: our readers wait behind writers
+//! that wait, so two readers are harmless only as long as nobody writes. A
+//! [`Condvar`](crate::sync::Condvar) wait unlocks its mutex and takes it again. What is got by `try_lock`
+//! or within a time limit counts as held, but not as wanted, as nobody waits for it for ever. Async tasks, and
+//! guards that may wander (`lock_arc`), do not take part. A guard that is forgotten counts as held.
+//!
+//! A lock is known by its address, from the first time that it is taken while orders are
+//! watched; a lock that is made later at the address of one that has gone is another one. So two of many
+//! locks of a kind are seen only if it is the same two each time, and a lock should not be moved
+//! after its first use. Orders that cannot meet, because a third lock is always held with them
+//! or one has ended before the other began, are reported all the same.
+//!
+//! While nobody watches, a lock costs nothing for this, not one instruction. While
+//! somebody does, a lock and its unlock take some 200 ns, and those with
+//! other locks held take turns. Afterwards, locks that were used meanwhile stay a little slower.
 
 #![forbid(unsafe_code)]
 
 use std::collections::HashMap;
 use std::num::NonZeroU64;
 
-use crate::park::{deadlock, local, lot, thread};
+use crate::park::{deadlock, local, lot, order, thread};
 use crate::registry;
 
 pub use crate::park::deadlock::Deadlock;
+pub use crate::park::order::LockOrder;
 pub use crate::registry::{Info, Kind, State, Waiting};
 
 /// Says what is done, from now on, when threads or coroutines wait for each other's locks for
@@ -56,6 +80,39 @@ pub use crate::registry::{Info, Kind, State, Waiting};
 /// ```
 pub fn on_deadlock(what: Deadlock) {
     deadlock::set(what);
+}
+
+/// Says what is done, from now on, about locks that are taken in opposite orders, although
+/// nothing hangs.
+///
+/// The setting is the process's, as locks are for all threads and runtimes. It overrides
+/// `BINGFA_LOCK_ORDER`. Only what is locked from now on is known: set it at the beginning.
+///
+/// # Examples
+/// ```
+/// use bingfa::observe::{self, LockOrder};
+/// use bingfa::sync::Mutex;
+/// use bingfa::thread;
+///
+/// observe::on_lock_order(LockOrder::Panic);
+/// let (a, b) = (Mutex::new(1), Mutex::new(2));
+/// {
+///     let _a = a.lock();
+///     let _b = b.lock();
+/// }
+/// let opposite = thread::scope(|s| {
+///     s.spawn(|| {
+///         let _b = b.lock();
+///         let _a = a.lock(); // nobody has it, but somebody might
+///     })
+///     .join()
+/// });
+/// let payload = opposite.unwrap_err();
+/// assert!(payload.downcast_ref::<String>().unwrap().contains("opposite orders"));
+/// ```
+#[doc(alias = "lockdep")]
+pub fn on_lock_order(what: LockOrder) {
+    order::set(what);
 }
 
 /// A thread or coroutine, and who holds what it waits for.

@@ -76,20 +76,28 @@ pub(crate) fn setting() -> Deadlock {
 #[cfg(not(loom))]
 #[cold]
 fn first_setting() -> Deadlock {
-    let setting = match std::env::var("BINGFA_DEADLOCK").as_deref() {
-        Err(_) | Ok("" | "report") => Deadlock::Report,
-        Ok("panic") => Deadlock::Panic,
-        Ok("off") => Deadlock::Off,
-        Ok(other) => {
-            say(&format!(
-                "BINGFA_DEADLOCK={other} is unknown: it is report, panic or off; report is taken"
-            ));
-            Deadlock::Report
-        }
-    };
+    let choices = [
+        ("report", Deadlock::Report),
+        ("panic", Deadlock::Panic),
+        ("off", Deadlock::Off),
+    ];
+    let setting = from_environment("BINGFA_DEADLOCK", choices);
     // Not over what somebody has set meanwhile.
     let _ = SETTING.compare_exchange(0, setting as u8 + 1, Relaxed, Relaxed);
     setting
+}
+
+/// What a variable of the environment says; the first of the choices if it says nothing.
+pub(super) fn from_environment<T: Copy>(variable: &str, choices: [(&str, T); 3]) -> T {
+    let value = std::env::var(variable).unwrap_or_default();
+    let chosen = choices.iter().find(|(name, _)| *name == value);
+    let [(default, otherwise), (second, _), (third, _)] = choices;
+    if chosen.is_none() && !value.is_empty() {
+        say(&format!(
+            "{variable}={value} is unknown: it is {default}, {second} or {third}; {default} is taken"
+        ));
+    }
+    chosen.map_or(otherwise, |(_, choice)| *choice)
 }
 
 #[cfg(loom)]
@@ -154,7 +162,7 @@ pub(crate) fn raise() {
 }
 
 /// Tells people, if there is a standard error.
-fn say(what: &str) {
+pub(super) fn say(what: &str) {
     use std::io::Write;
     let _ = writeln!(std::io::stderr(), "bingfa: {what}");
 }
@@ -194,8 +202,7 @@ fn describe(circle: &[Edge]) -> String {
 }
 
 /// The type of what is waited for in this way.
-#[cfg(not(loom))]
-fn lock_kind(what: &str) -> &'static str {
+pub(super) fn lock_kind(what: &str) -> &'static str {
     match what {
         "read lock" | "write lock" => "RwLock",
         "reentrant lock" => "ReentrantLock",

@@ -12,6 +12,7 @@ pub(crate) mod completion;
 pub(crate) mod deadlock;
 pub(crate) mod inbox;
 pub(crate) mod lot;
+pub(crate) mod order;
 pub(crate) mod select;
 mod waits;
 pub(crate) mod word;

@@ -18,6 +18,7 @@ use super::info::RuntimeInfo;
 use super::queue::Policy;
 use super::worker::{self, Worker};
 use crate::park::home::Home;
+use crate::park::order::{self, LockOrder};
 use crate::park::task::{Discard, TaskRef};
 use crate::park::{cancel, wait};
 use crate::reactor::{self, IoBackend, Kind};
@@ -187,6 +188,7 @@ pub struct RuntimeBuilder {
     polling: Option<Duration>,
     hog_threshold: Duration,
     shutdown_timeout: Duration,
+    lock_order: Option<LockOrder>,
 }
 
 impl RuntimeBuilder {
@@ -201,6 +203,7 @@ impl RuntimeBuilder {
             polling: None,
             hog_threshold: Duration::from_millis(100),
             shutdown_timeout: Duration::from_secs(1),
+            lock_order: None,
         }
     }
 
@@ -264,6 +267,14 @@ impl RuntimeBuilder {
         self
     }
 
+    /// What is done about locks that are taken in opposite orders, from the start of this runtime
+    /// on and in the whole process: [`observe::on_lock_order`](crate::observe::on_lock_order).
+    /// Default: as it is, which is nothing unless `BINGFA_LOCK_ORDER` says otherwise.
+    pub fn lock_order(mut self, what: LockOrder) -> Self {
+        self.lock_order = Some(what);
+        self
+    }
+
     fn config(self) -> io::Result<Config> {
         let (io, io_reason) = reactor::choose(self.io)?;
         let workers = match self.workers {
@@ -301,6 +312,9 @@ impl RuntimeBuilder {
     /// `BINGFA_WORKERS`. `Unsupported`: the kernel has not what was asked for. Others: no
     /// thread, ring or memory could be had.
     pub fn build(self) -> io::Result<Runtime> {
+        if let Some(what) = self.lock_order {
+            order::set(what);
+        }
         let config = self.config()?;
         stack::install_overflow_handler();
         let deques: Vec<Deque<TaskRef>> = (0..config.workers).map(|_| Deque::new_fifo()).collect();

@@ -249,7 +249,9 @@ impl Condvar {
         guard: MutexGuard<'a, T>,
         deadline: Option<Instant>,
     ) -> (MutexGuard<'a, T>, bool) {
-        wait::about_to_wait(); // now, while the guard can still unwind
+        // Now, while the guard can still unwind.
+        wait::about_to_wait();
+        guard.about_to_relock();
         let (mutex, id) = guard.into_parts();
         match self.raw.wait(mutex.raw(), id, deadline) {
             Waited::Notified => (mutex.guard(id), false),

@@ -345,10 +345,10 @@ impl Shared {
     }
 
     fn read(&self, deadline: Option<Instant>) -> bool {
-        let got = self.raw.try_read() || self.raw.read_slow(deadline) == Locked::Yes;
+        let got = self.raw.read_fast() || self.raw.read_slow(ANONYMOUS, deadline) == Locked::Yes;
         if got {
             self.look();
-            self.raw.unlock_read();
+            self.raw.unlock_read(|| ANONYMOUS);
         }
         got
     }
@@ -419,7 +419,7 @@ fn one_gives_up_a_rwlock(
         assert!(if held_by_writer {
             lock.raw.write_fast(1)
         } else {
-            lock.raw.try_read()
+            lock.raw.read_fast()
         });
         let spawn = |id, writes| {
             if writes {
@@ -435,7 +435,7 @@ fn one_gives_up_a_rwlock(
             lock.count_and_unlock(1);
         } else {
             lock.look();
-            lock.raw.unlock_read();
+            lock.raw.unlock_read(|| ANONYMOUS);
         }
         quits.join().unwrap();
         assert!(stays.join().unwrap());
@@ -469,13 +469,13 @@ fn readers_behind_a_writer_that_gives_up_get_in() {
         let lock = Shared::new();
         let me = Carrier::new(1);
         me.enter();
-        assert!(lock.raw.try_read());
+        assert!(lock.raw.read_fast());
         let (quitter, quits) = writer(2, &lock);
         let (_, reads) = reader(3, &lock);
         quitter.cancel();
         assert!(!quits.join().unwrap());
         assert!(reads.join().unwrap());
-        lock.raw.unlock_read();
+        lock.raw.unlock_read(|| ANONYMOUS);
         lock.assert_free();
     });
 }
@@ -494,7 +494,7 @@ fn a_downgrade_lets_readers_in_and_no_writer() {
         quitter.cancel();
         assert!(!quits.join().unwrap());
         assert!(reads.join().unwrap());
-        lock.raw.unlock_read();
+        lock.raw.unlock_read(|| ANONYMOUS);
         lock.assert_free();
     });
 }
@@ -523,7 +523,7 @@ fn a_rwlock_future_that_is_dropped_as_it_is_served_passes_the_lock_on() {
                         lock.count_and_unlock(ANONYMOUS);
                     } else {
                         lock.look();
-                        lock.raw.unlock_read();
+                        lock.raw.unlock_read(|| ANONYMOUS);
                     }
                 });
                 task

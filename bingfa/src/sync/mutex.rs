@@ -135,9 +135,10 @@ impl<T: ?Sized> Mutex<T> {
     /// [`TryLockError::WouldBlock`] if it is not; [`TryLockError::Poisoned`] with the guard if
     /// a panic has poisoned the lock.
     #[inline]
+    #[track_caller]
     pub fn try_lock(&self) -> TryLockResult<MutexGuard<'_, T>> {
         let id = carrier::id();
-        poison::wrap_try(self.raw.try_lock(id), || self.locked(id))
+        poison::wrap_try(self.raw.try_lock(id, WHAT), || self.locked(id))
     }
 
     /// Waits for the lock, for at most `limit`, and takes it.
@@ -230,7 +231,8 @@ impl<T: ?Sized> Mutex<T> {
     /// # Errors
     /// As [`try_lock`](Self::try_lock).
     pub fn try_lock_arc(self: &Arc<Self>) -> TryLockResult<ArcMutexGuard<T>> {
-        poison::wrap_try(self.raw.try_lock(carrier::ANONYMOUS), || self.locked_arc())
+        let taken = self.raw.try_lock(carrier::ANONYMOUS, WHAT);
+        poison::wrap_try(taken, || self.locked_arc())
     }
 
     /// Waits for the lock, as an async task, and takes it, with a guard that keeps the lock
@@ -359,6 +361,16 @@ impl<'a, T: ?Sized> MutexGuard<'a, T> {
     pub(super) fn into_parts(self) -> (&'a Mutex<T>, u64) {
         let guard = ManuallyDrop::new(self);
         (guard.mutex, guard.id)
+    }
+
+    /// The caller will unlock the lock and wait for it again: panics if that is a lock order
+    /// that has to.
+    #[track_caller]
+    pub(super) fn about_to_relock(&self) {
+        let take = self.mutex.raw.watch(self.id, WHAT);
+        if let Some(report) = take.and_then(|take| take.wants(true)) {
+            panic!("bingfa: {report}");
+        }
     }
 
     /// The guard, as an error if the lock is poisoned.

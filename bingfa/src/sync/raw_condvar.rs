@@ -108,7 +108,12 @@ impl RawCondvar {
         // Moved to the mutex's queue: it was notified, whatever else happened.
         let moved = waiter.key() != self.key();
         let (notified, more) = match parked {
-            Parked::Served(HANDED) => return Waited::Notified,
+            Parked::Served(HANDED) => {
+                if let Some(take) = mutex.watch(id, "lock") {
+                    take.has();
+                }
+                return Waited::Notified;
+            }
             Parked::Served(token) => (true, token == RETRY_MORE),
             Parked::TimedOut => (moved, false),
             Parked::Interrupted if moved => return self.interrupted(true),

@@ -34,16 +34,18 @@ use crate::park::atomic::{
     AtomicU64,
     Ordering::{Acquire, Relaxed, Release},
 };
-use crate::park::carrier::{self, ANONYMOUS, FLAG_BITS};
+use crate::park::carrier::{self, ANONYMOUS, FLAG_BITS, FLAGS, WATCHED};
 use crate::park::deadlock;
 use crate::park::lot::{self, Move, Owner, Parked, Spot, Waiter};
-use crate::park::wait::{Queued, Unparker};
+use crate::park::order::{self, Take};
+use crate::park::wait::{self, Queued, Unparker};
 
 /// Somebody is queued.
 const PARKED: u64 = 1;
 /// A panic unwound through a guard. Not looked at here.
 const POISONED: u64 = 1 << 1;
-const FLAGS: u64 = (1 << FLAG_BITS) - 1;
+/// The flags of a free lock.
+const STAYS: u64 = POISONED | WATCHED;
 
 /// How often a waiter that was woken may find the lock taken again before it is handed over.
 pub(super) const MAX_LOSSES: u32 = if cfg!(loom) { 1 } else { 16 };
@@ -132,20 +134,39 @@ impl RawMutex {
     /// Whether the caller, who is `id`, owns the lock.
     #[inline]
     pub(super) fn is_owned_by(&self, id: u64) -> bool {
-        self.word.load(Relaxed) >> FLAG_BITS == id // only the owner itself finds its own id
+        (self.word.load(Relaxed) & !FLAGS) >> FLAG_BITS == id // only the owner itself finds its own id
     }
 
-    /// Takes a lock that is free, not poisoned and not waited for.
+    /// Takes a lock that is free, not poisoned, not waited for and not watched.
     #[inline(always)]
     pub(super) fn lock_fast(&self, id: u64) -> bool {
         self.word
-            .compare_exchange(0, id << FLAG_BITS, Acquire, Relaxed)
+            .compare_exchange(order::free_word(), id << FLAG_BITS, Acquire, Relaxed)
             .is_ok()
     }
 
-    pub(super) fn try_lock(&self, id: u64) -> bool {
+    /// Takes the lock if it is free.
+    #[inline]
+    #[track_caller]
+    pub(super) fn try_lock(&self, id: u64, what: &'static str) -> bool {
+        self.take_if_free(id, order::free_word())
+            || order::free_word() != 0 && self.try_watched(id, what)
+    }
+
+    #[cold]
+    #[track_caller]
+    fn try_watched(&self, id: u64, what: &'static str) -> bool {
+        let take = Take::watch(&self.word, id, what);
+        let taken = self.take_if_free(id, 0);
+        if let Some(take) = take.filter(|_| taken) {
+            take.has();
+        }
+        taken
+    }
+
+    fn take_if_free(&self, id: u64, free_word: u64) -> bool {
         let mut word = self.word.load(Relaxed);
-        while is_free(word) {
+        while is_free(word | free_word) {
             let taken = word | id << FLAG_BITS;
             match self
                 .word
@@ -193,6 +214,38 @@ impl RawMutex {
     #[cold]
     #[track_caller]
     pub(super) fn lock_slow(
+        &self,
+        id: u64,
+        what: &'static &'static str,
+        deadline: Option<Instant>,
+        more: bool,
+    ) -> Locked {
+        let take = self.watch(id, what);
+        if let Some(take) = take
+            && deadline.is_none()
+            // Whoever was told of others in the queue has to see to them.
+            && let Some(report) = take.wants(!more)
+        {
+            wait::doom(report);
+            return Locked::Interrupted;
+        }
+        let locked = self.wait(id, what, deadline, more);
+        if let (Some(take), Locked::Yes) = (take, locked) {
+            take.has();
+        }
+        locked
+    }
+
+    /// The caller, `id`, is about to take the lock; `None`: nobody watches.
+    #[inline]
+    #[track_caller]
+    pub(super) fn watch(&self, id: u64, what: &'static str) -> Option<Take> {
+        Take::watch(&self.word, id, what)
+    }
+
+    #[inline(always)]
+    #[track_caller]
+    fn wait(
         &self,
         id: u64,
         what: &'static &'static str,
@@ -254,13 +307,16 @@ impl RawMutex {
             .compare_exchange(owned, 0, Release, Relaxed)
             .is_err()
         {
-            self.unlock_slow();
+            self.unlock_slow(id);
         }
     }
 
     #[cold]
-    fn unlock_slow(&self) {
+    fn unlock_slow(&self, id: u64) {
         let mut word = self.word.load(Relaxed);
+        if word & WATCHED != 0 {
+            order::let_go(&self.word, id);
+        }
         while word & PARKED == 0 {
             match self
                 .word
@@ -280,7 +336,7 @@ impl RawMutex {
             let mut word = self.word.load(Relaxed);
             while let Err(now) =
                 self.word
-                    .compare_exchange_weak(word, word & POISONED | next, Release, Relaxed)
+                    .compare_exchange_weak(word, word & STAYS | next, Release, Relaxed)
             {
                 word = now;
             }

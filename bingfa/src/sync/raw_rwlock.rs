@@ -37,16 +37,24 @@ use crate::park::atomic::{
     AtomicU64,
     Ordering::{AcqRel, Acquire, Relaxed, Release},
 };
-use crate::park::carrier::{self, ANONYMOUS, FLAG_BITS, SHARED};
+use crate::park::carrier::{self, ANONYMOUS, FLAG_BITS, FLAGS, SHARED, WATCHED};
 use crate::park::lot::{self, Choice, Owner, Parked, Spot, Waiter};
-use crate::park::wait::{Queued, Unparker};
+use crate::park::order::{self, Take};
+use crate::park::wait::{self, Queued, Unparker};
 
 /// Somebody is queued.
 const PARKED: u64 = 1;
 /// A panic unwound through a writer's guard. Not looked at here.
 const POISONED: u64 = 1 << 1;
-const FLAGS: u64 = (1 << FLAG_BITS) - 1;
+/// The flags of a free lock.
+const STAYS: u64 = POISONED | WATCHED;
 const READER: u64 = 1 << FLAG_BITS;
+/// One reader, and nothing else to know.
+const ALONE: u64 = SHARED | READER;
+
+/// What the waits are called in snapshots.
+const READ: &&str = &"read lock";
+const WRITE: &&str = &"write lock";
 
 /// The tag of a waiting reader. A writer's is [`WRITER`], with its id above that if it is to
 /// be handed the lock.
@@ -119,9 +127,47 @@ impl RawRwLock {
 
     // -- locking -----------------------------------------------------------------
 
+    /// Becomes the only reader of a lock that is free, not poisoned, not waited for and not
+    /// watched, or joins others.
+    #[inline(always)]
+    pub(super) fn read_fast(&self) -> bool {
+        let mut word = self.word.load(Relaxed);
+        loop {
+            word |= order::free_word();
+            let joined = match word {
+                0 => ALONE,
+                _ if word & (SHARED | PARKED | WATCHED) == SHARED => word + READER,
+                _ => return false,
+            };
+            match self
+                .word
+                .compare_exchange_weak(word, joined, Acquire, Relaxed)
+            {
+                Ok(_) => return true,
+                Err(now) => word = now,
+            }
+        }
+    }
+
     /// Joins the readers if that is possible at once.
     #[inline]
-    pub(super) fn try_read(&self) -> bool {
+    #[track_caller]
+    pub(super) fn try_read(&self, id: impl FnOnce() -> u64) -> bool {
+        self.read_fast() || self.try_read_slow(id)
+    }
+
+    #[track_caller]
+    fn try_read_slow(&self, id: impl FnOnce() -> u64) -> bool {
+        match order::free_word() {
+            0 => self.join(),
+            _ => {
+                let take = Take::watch(&self.word, id(), READ);
+                has(take, self.join())
+            }
+        }
+    }
+
+    fn join(&self) -> bool {
         let mut word = self.word.load(Relaxed);
         while may_join(word) {
             let joined = (word | SHARED) + READER;
@@ -136,18 +182,32 @@ impl RawRwLock {
         false
     }
 
-    /// Takes a lock that is free, not poisoned and not waited for.
+    /// Takes a lock that is free, not poisoned, not waited for and not watched.
     #[inline(always)]
     pub(super) fn write_fast(&self, id: u64) -> bool {
         self.word
-            .compare_exchange(0, id << FLAG_BITS, Acquire, Relaxed)
+            .compare_exchange(order::free_word(), id << FLAG_BITS, Acquire, Relaxed)
             .is_ok()
     }
 
     /// Takes the lock for writing if it is free.
+    #[inline]
+    #[track_caller]
     pub(super) fn try_write(&self, id: u64) -> bool {
+        self.write_if_free(id, order::free_word())
+            || order::free_word() != 0 && self.try_write_watched(id)
+    }
+
+    #[cold]
+    #[track_caller]
+    fn try_write_watched(&self, id: u64) -> bool {
+        let take = Take::watch(&self.word, id, WRITE);
+        has(take, self.write_if_free(id, 0))
+    }
+
+    fn write_if_free(&self, id: u64, free_word: u64) -> bool {
         let mut word = self.word.load(Relaxed);
-        while is_free(word) {
+        while is_free(word | free_word) {
             match self.exchange(word, word | id << FLAG_BITS) {
                 Ok(_) => return true,
                 Err(now) => word = now,
@@ -206,10 +266,22 @@ impl RawRwLock {
         }
     }
 
-    /// Waits until the caller is a reader.
+    /// Waits until the caller, `id`, is a reader.
     #[cold]
     #[track_caller]
-    pub(super) fn read_slow(&self, deadline: Option<Instant>) -> Locked {
+    pub(super) fn read_slow(&self, id: u64, deadline: Option<Instant>) -> Locked {
+        let take = Take::watch(&self.word, id, READ);
+        if is_refused(take, deadline) {
+            return Locked::Interrupted;
+        }
+        let locked = self.wait_to_read(deadline);
+        has(take, locked == Locked::Yes);
+        locked
+    }
+
+    #[inline(always)]
+    #[track_caller]
+    fn wait_to_read(&self, deadline: Option<Instant>) -> Locked {
         let waiter = pin!(Waiter::new(carrier::id()));
         loop {
             self.spin(|word| !may_join(word) && word & PARKED == 0);
@@ -219,7 +291,7 @@ impl RawRwLock {
             let parked = lot::park_as(
                 waiter.as_ref(),
                 self.spot(READS, 0),
-                &"read lock",
+                READ,
                 deadline,
                 || self.is_to_be_unlocked(),
                 || (),
@@ -238,6 +310,18 @@ impl RawRwLock {
     #[cold]
     #[track_caller]
     pub(super) fn write_slow(&self, id: u64, deadline: Option<Instant>) -> Locked {
+        let take = Take::watch(&self.word, id, WRITE);
+        if is_refused(take, deadline) {
+            return Locked::Interrupted;
+        }
+        let locked = self.wait_to_write(id, deadline);
+        has(take, locked == Locked::Yes);
+        locked
+    }
+
+    #[inline(always)]
+    #[track_caller]
+    fn wait_to_write(&self, id: u64, deadline: Option<Instant>) -> Locked {
         let waiter = pin!(Waiter::new(carrier::id()));
         let (mut losses, mut more) = (0, false);
         loop {
@@ -249,7 +333,7 @@ impl RawRwLock {
             let parked = lot::park_as(
                 waiter.as_ref(),
                 self.spot(writer_tag(id, losses), losses),
-                &"write lock",
+                WRITE,
                 deadline,
                 || self.is_to_be_unlocked(),
                 || (),
@@ -285,13 +369,32 @@ impl RawRwLock {
 
     // -- unlocking ---------------------------------------------------------------
 
-    #[inline]
-    pub(super) fn unlock_read(&self) {
+    /// Unlocks what was locked for reading as `id`.
+    #[inline(always)]
+    pub(super) fn unlock_read(&self, id: impl FnOnce() -> u64) {
+        let word = self.word.load(Relaxed);
+        if word == ALONE
+            && self
+                .word
+                .compare_exchange(ALONE, 0, Release, Relaxed)
+                .is_ok()
+        {
+            return;
+        }
+        // If the lock was watched when the caller took it, it is so since then.
+        if word & WATCHED != 0 {
+            order::let_go(&self.word, id());
+        }
+        self.leave_others();
+    }
+
+    #[inline(never)]
+    fn leave_others(&self) {
         let mut word = self.word.load(Relaxed);
         loop {
             let new = match (is_last_reader(word), word & PARKED != 0) {
                 (false, _) => word - READER,
-                (true, false) => word & POISONED,
+                (true, false) => word & STAYS,
                 (true, true) => return self.unlock_slow(),
             };
             match self.word.compare_exchange_weak(word, new, Release, Relaxed) {
@@ -309,8 +412,16 @@ impl RawRwLock {
             .compare_exchange(id << FLAG_BITS, 0, Release, Relaxed)
             .is_err()
         {
-            self.unlock_slow();
+            self.unlock_write_slow(id);
         }
+    }
+
+    #[cold]
+    fn unlock_write_slow(&self, id: u64) {
+        if self.word.load(Relaxed) & WATCHED != 0 {
+            order::let_go(&self.word, id);
+        }
+        self.unlock_slow();
     }
 
     /// The writer or a reader leaves, perhaps the last.
@@ -343,9 +454,9 @@ impl RawRwLock {
             let new = match next.holders() {
                 _ if others => word - READER,
                 // A writer that tries again sees to those behind it.
-                0 if next.retries.get() => word & POISONED,
+                0 if next.retries.get() => word & STAYS,
                 0 if more => return false,
-                holders => word & POISONED | holders | parked,
+                holders => word & STAYS | holders | parked,
             };
             match self.exchange(word, new) {
                 Ok(_) => return true,
@@ -368,12 +479,12 @@ impl RawRwLock {
                     Choice::Stop
                 }
             },
-            |more| self.join(next.readers.get(), more),
+            |more| self.add(next.readers.get(), more),
         );
     }
 
     /// With the bucket locked: more readers; the lock is shared, and stays so (invariant 3).
-    fn join(&self, readers: u64, more: bool) {
+    fn add(&self, readers: u64, more: bool) {
         if readers == 0 {
             return;
         }
@@ -392,7 +503,7 @@ impl RawRwLock {
     pub(super) fn downgrade(&self) {
         let mut word = self.word.load(Relaxed);
         while word & PARKED == 0 {
-            match self.exchange(word, word & POISONED | SHARED | READER) {
+            match self.exchange(word, word & STAYS | SHARED | READER) {
                 Ok(_) => return,
                 Err(now) => word = now,
             }
@@ -415,6 +526,22 @@ impl RawRwLock {
             self.unlock_write(ANONYMOUS);
         }
     }
+}
+
+/// The caller must not wait as long as it takes for this lock, and panics instead.
+fn is_refused(take: Option<Take>, deadline: Option<Instant>) -> bool {
+    let refused = take
+        .filter(|_| deadline.is_none())
+        .and_then(|take| take.wants(true));
+    refused.map(wait::doom).is_some()
+}
+
+/// Notes that the caller has the lock, if it was `taken`, which it gives back.
+fn has(take: Option<Take>, taken: bool) -> bool {
+    if let Some(take) = take.filter(|_| taken) {
+        take.has();
+    }
+    taken
 }
 
 fn writer_tag(id: u64, losses: u32) -> u64 {
@@ -534,7 +661,7 @@ impl Drop for RwLockFuture<'_> {
             self.lock.left(more);
         });
         match token {
-            Some(_) if !self.writes => self.lock.unlock_read(),
+            Some(_) if !self.writes => self.lock.unlock_read(|| ANONYMOUS),
             Some(token) => self.lock.pass_on(token),
             None if queued && self.writes => self.lock.admit_readers(),
             None => {}

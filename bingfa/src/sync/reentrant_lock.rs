@@ -99,9 +99,10 @@ impl<T: ?Sized> ReentrantLock<T> {
     }
 
     /// Takes the lock if it is free or the calling carrier has it already.
+    #[track_caller]
     pub fn try_lock(&self) -> Option<ReentrantLockGuard<'_, T>> {
         let id = carrier::id();
-        (self.raw.is_owned_by(id) || self.raw.try_lock(id)).then(|| self.guard(id))
+        (self.raw.is_owned_by(id) || self.raw.try_lock(id, WHAT)).then(|| self.guard(id))
     }
 
     /// As [`lock`](Self::lock), for at most `limit`; `None` if it was too late.

@@ -90,8 +90,8 @@ impl<T: ?Sized> RwLock<T> {
     #[inline]
     #[track_caller]
     pub fn read(&self) -> LockResult<RwLockReadGuard<'_, T>> {
-        if !self.raw.try_read() {
-            self.wait_to_read(None);
+        if !self.raw.read_fast() {
+            self.wait_to_read(carrier::id(), None);
         }
         self.reading()
     }
@@ -102,8 +102,9 @@ impl<T: ?Sized> RwLock<T> {
     /// [`TryLockError::WouldBlock`] if a writer holds the lock or waits for it; [`TryLockError::Poisoned`] with the guard if a
     /// panic has poisoned it.
     #[inline]
+    #[track_caller]
     pub fn try_read(&self) -> TryLockResult<RwLockReadGuard<'_, T>> {
-        poison::wrap_try(self.raw.try_read(), || self.reading())
+        poison::wrap_try(self.raw.try_read(carrier::id), || self.reading())
     }
 
     /// As [`read`](Self::read), for at most `limit`.
@@ -133,7 +134,8 @@ impl<T: ?Sized> RwLock<T> {
 
     #[track_caller]
     fn try_read_until(&self, deadline: Option<Instant>) -> TryLockResult<RwLockReadGuard<'_, T>> {
-        poison::wrap_try(self.wait_to_read(deadline), || self.reading())
+        let read = self.wait_to_read(carrier::id(), deadline);
+        poison::wrap_try(read, || self.reading())
     }
 
     /// As [`read`](Self::read), as an async task. The guard is not `Send`; one that is
@@ -159,8 +161,8 @@ impl<T: ?Sized> RwLock<T> {
     /// As for [`read`](Self::read).
     #[track_caller]
     pub fn read_arc(self: &Arc<Self>) -> LockResult<ArcRwLockReadGuard<T>> {
-        if !self.raw.try_read() {
-            self.wait_to_read(None);
+        if !self.raw.read_fast() {
+            self.wait_to_read(carrier::ANONYMOUS, None);
         }
         self.reading_arc()
     }
@@ -170,7 +172,8 @@ impl<T: ?Sized> RwLock<T> {
     /// # Errors
     /// As [`try_read`](Self::try_read).
     pub fn try_read_arc(self: &Arc<Self>) -> TryLockResult<ArcRwLockReadGuard<T>> {
-        poison::wrap_try(self.raw.try_read(), || self.reading_arc())
+        let read = self.raw.try_read(|| carrier::ANONYMOUS);
+        poison::wrap_try(read, || self.reading_arc())
     }
 
     /// As [`read_async`](Self::read_async), with a guard that keeps the lock alive and may
@@ -210,6 +213,7 @@ impl<T: ?Sized> RwLock<T> {
     /// [`TryLockError::WouldBlock`] if the lock is held; [`TryLockError::Poisoned`] with the guard if a
     /// panic has poisoned it.
     #[inline]
+    #[track_caller]
     pub fn try_write(&self) -> TryLockResult<RwLockWriteGuard<'_, T>> {
         let id = carrier::id();
         poison::wrap_try(self.raw.try_write(id), || self.writing(id))
@@ -317,11 +321,11 @@ impl<T: ?Sized> RwLock<T> {
         poison::wrap(poisoned, self.data.get_mut())
     }
 
-    /// True: the caller is a reader; false: the deadline has passed.
+    /// True: the caller is a reader, as `id`; false: the deadline has passed.
     #[track_caller]
-    fn wait_to_read(&self, deadline: Option<Instant>) -> bool {
+    fn wait_to_read(&self, id: u64, deadline: Option<Instant>) -> bool {
         loop {
-            match self.raw.read_slow(deadline) {
+            match self.raw.read_slow(id, deadline) {
                 Locked::Yes => return true,
                 Locked::TimedOut => return false,
                 Locked::Interrupted => deadlock::raise(),
@@ -491,13 +495,13 @@ impl<T: ?Sized> ArcRwLockWriteGuard<T> {
 impl<T: ?Sized> Drop for RwLockReadGuard<'_, T> {
     #[inline]
     fn drop(&mut self) {
-        self.lock.raw.unlock_read();
+        self.lock.raw.unlock_read(carrier::id);
     }
 }
 
 impl<T: ?Sized> Drop for ArcRwLockReadGuard<T> {
     fn drop(&mut self) {
-        self.lock.raw.unlock_read();
+        self.lock.raw.unlock_read(|| carrier::ANONYMOUS);
     }
 }
 
