@@ -14,7 +14,7 @@ pub use any::{Any, joined};
 pub use children::{all_ended, ended, must};
 pub use limits::need_descriptors;
 pub use scale::Scale;
-pub use serve::{accept_loop, converse, listen, report, serve, upper_case};
+pub use serve::{accept_loop, converse, listen, not_listening, report, serve, upper_case};
 pub use task::{Carrier, Task, finish};
 
 use std::io;

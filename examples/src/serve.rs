@@ -15,12 +15,13 @@ use crate::Carrier;
 /// # Errors
 /// Those of `bind`, with the address.
 pub fn listen(address: impl ToSocketAddrs + Display) -> io::Result<TcpListener> {
-    TcpListener::bind(&address).map_err(|error| {
-        io::Error::new(
-            error.kind(),
-            format!("could not listen on {address}: {error}"),
-        )
-    })
+    TcpListener::bind(&address).map_err(|error| not_listening(address, error))
+}
+
+/// The error of a server that could not have its address, with that.
+pub fn not_listening(address: impl Display, error: io::Error) -> io::Error {
+    let why = format!("could not listen on {address}: {error}");
+    io::Error::new(error.kind(), why)
 }
 
 /// Accepts connections for ever and serves each on a carrier of its own.

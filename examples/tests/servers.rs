@@ -2,10 +2,11 @@
 
 mod common;
 
-use std::collections::HashMap;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::collections::{HashMap, HashSet};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use common::{Ended, Killed, backends, kill, run, run_with_input};
 
@@ -104,15 +105,35 @@ fn p91_with_a_keyboard() {
     assert_eq!(lines[1..], ["从客户端收到了：a line", "A LINE"]);
 }
 
+/// What a server prints from now on.
+struct Lines<R>(std::io::Lines<BufReader<R>>);
+
+impl<R: Read> Lines<R> {
+    fn of(stream: &mut Option<R>) -> Lines<R> {
+        Lines(BufReader::new(stream.take().unwrap()).lines())
+    }
+
+    /// The next line with this in it.
+    #[track_caller]
+    fn with(&mut self, part: &str) -> String {
+        let mut lines = self.0.by_ref().map(Result::unwrap);
+        lines.find(|line| line.contains(part)).expect("such a line")
+    }
+
+    /// The next line about this client.
+    #[track_caller]
+    fn about(&mut self, client: &TcpStream) -> String {
+        self.with(&client.local_addr().unwrap().to_string())
+    }
+}
+
 #[test]
 fn p91_a_killed_process_takes_only_its_client_along() {
     let (mut server, address) = server(Command::new(SERVERS).args(["p91", "--clients", "0"]));
-    let mut lines = BufReader::new(server.0.stdout.take().unwrap()).lines();
+    let mut lines = Lines::of(&mut server.0.stdout);
     let mut served_by = |client: &mut TcpStream| {
         shouts(client);
-        let who = client.local_addr().unwrap().to_string();
-        let line = lines.find(|line| line.as_ref().unwrap().contains(&who));
-        pid_of(&line.unwrap().unwrap()).unwrap()
+        pid_of(&lines.about(client)).unwrap()
     };
     let mut clients = [(); 2].map(|()| TcpStream::connect(address).unwrap());
     let pids = clients.each_mut().map(&mut served_by);
@@ -123,10 +144,8 @@ fn p91_a_killed_process_takes_only_its_client_along() {
         0,
         "nobody has it any more"
     );
-    let mut stderr = BufReader::new(server.0.stderr.take().unwrap()).lines();
-    let died = stderr.find(|line| line.as_ref().unwrap().contains("SIGKILL"));
-    let who = clients[0].local_addr().unwrap().to_string();
-    assert!(died.unwrap().unwrap().contains(&who));
+    let died = Lines::of(&mut server.0.stderr).about(&clients[0]);
+    assert!(died.contains("SIGKILL"), "{died}");
     shouts(&mut clients[1]);
     let new = served_by(&mut TcpStream::connect(address).unwrap());
     assert!(!pids.contains(&new));
@@ -359,5 +378,79 @@ fn p104_datagrams_keep_their_limits() {
             assert_eq!(own, expected);
         }
         assert_eq!(lines.len(), 12);
+    }
+}
+
+#[test]
+fn p109_every_thread_of_every_process_serves() {
+    for backend in backends() {
+        let mut command = Command::new(SERVERS);
+        command.args(["p109", "--scale", "0.2", "--processes", "3"]);
+        let ended = run(command.env("BINGFA_IO", backend));
+        let lines = ended.lines();
+        let (connections, totals) = lines.split_at(100);
+        assert!(totals[0].starts_with("100 clients: "), "{lines:?}");
+        let mut left = connections.len();
+        let mut bytes = 0;
+        for (i, line) in totals[1..].iter().enumerate() {
+            let who = format!("process {} thread {}: ", 1 + i / 2, 1 + i % 2);
+            let numbers: Vec<usize> = line
+                .strip_prefix(&who)
+                .unwrap_or_else(|| panic!("{line}"))
+                .split(' ')
+                .filter_map(|word| word.parse().ok())
+                .collect();
+            assert!(
+                (1..=left).contains(&numbers[0]),
+                "none for a thread: {lines:?}"
+            );
+            left -= numbers[0];
+            assert!((1..=numbers[0]).contains(&numbers[1]), "{line}");
+            bytes += numbers[2];
+        }
+        assert_eq!((totals.len(), left), (7, 0));
+        assert_eq!(bytes, 100 * 3 * "hello 0".len());
+        let process = |line: &&str| line.split(" thread ").next().map(String::from);
+        let pids: HashSet<_> = connections.iter().filter_map(process).collect();
+        assert_eq!(pids.len(), 3);
+        ended.slept(3.0 * 0.1 * 0.2);
+    }
+}
+
+#[test]
+fn p109_a_killed_process_is_replaced() {
+    let (mut server, address) = server(Command::new(SERVERS).args(["p109", "--clients", "0"]));
+    let mut lines = Lines::of(&mut server.0.stdout);
+    let mut visit = || -> io::Result<(TcpStream, u32)> {
+        let mut client = TcpStream::connect(address)?;
+        client.write_all(b"hello")?;
+        let mut echo = [0; 5];
+        client.read_exact(&mut echo)?;
+        assert_eq!(&echo, b"hello");
+        let pid = lines.about(&client).split(' ').nth(1).unwrap().parse();
+        Ok((client, pid.unwrap()))
+    };
+    let mut pids = HashSet::new();
+    let (mut client, pid) = loop {
+        let (client, pid) = visit().unwrap();
+        pids.insert(pid);
+        if pids.len() == 2 {
+            break (client, pid); // of the two that there are
+        }
+    };
+    kill(pid);
+    assert_eq!(client.read(&mut [0]).unwrap(), 0);
+    let died = Lines::of(&mut server.0.stderr).with("another takes its place");
+    assert!(
+        died.contains(&pid.to_string()) && died.contains("SIGKILL"),
+        "{died}"
+    );
+    let begin = Instant::now();
+    loop {
+        // An error: the kernel has not closed the dead one's listener yet.
+        if visit().is_ok_and(|(_, pid)| pids.insert(pid)) {
+            break; // it is a new one that serves
+        }
+        assert!(begin.elapsed() < Duration::from_secs(60));
     }
 }

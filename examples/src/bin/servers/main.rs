@@ -1,8 +1,9 @@
-//! Servers, with their clients in the same process.
+//! Servers, with their clients in the same program.
 //!
 //! In the notes servers and clients run for ever; here clients go so many rounds, and then
 //! the program ends. With `--clients 0` there is only the server, for `nc` or `telnet`.
 
+mod levels;
 mod per_process;
 mod talk;
 mod tickets;
@@ -15,7 +16,7 @@ use bingfa::process;
 use bingfa_examples::{Carrier, Scale, exit};
 use clap::{Args, Parser, Subcommand};
 
-/// Servers, with their clients in the same process
+/// Servers, with their clients in the same program
 #[derive(Parser)]
 struct Cli {
     #[command(subcommand)]
@@ -122,6 +123,27 @@ enum Program {
         #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=50))]
         clients: u32,
     },
+    /// P109: an echo server of processes that hold threads that hold coroutines
+    #[command(visible_alias = "p109")]
+    Levels {
+        /// How many clients talk; 0: only the server, until Ctrl-C
+        #[arg(long, default_value_t = 100)]
+        clients: u32,
+        #[command(flatten)]
+        shape: Shape,
+        #[command(flatten)]
+        run: Run,
+    },
+}
+
+#[derive(Args, Clone, Copy)]
+struct Shape {
+    /// How many processes
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=100))]
+    processes: u16,
+    /// How many threads each of them has
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=100))]
+    threads: u16,
 }
 
 #[derive(Args, Clone, Copy)]
@@ -180,5 +202,10 @@ fn main() -> ExitCode {
             port,
         } => tickets::processes(clients, at_most, port, scale),
         Program::Udp { clients } => udp::exchange(clients),
+        Program::Levels {
+            clients,
+            shape,
+            run,
+        } => levels::echo(clients, shape, run, scale),
     })
 }

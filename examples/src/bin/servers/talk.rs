@@ -167,8 +167,7 @@ impl Server {
         Ok(Server { address, task })
     }
 
-    /// Connects all clients, so that they are there at the same time, lets each `talk` on a
-    /// carrier of its own, and waits for them. Without clients: until the server fails.
+    /// See [`visit`]. Without clients: until the server fails.
     fn visit(
         self,
         clients: u32,
@@ -179,30 +178,39 @@ impl Server {
             println!("listening on {}, Ctrl-C ends it", self.address);
             return Err(self.task.join().expect("the server does not panic"));
         }
-        let kind = match carrier {
-            Carrier::Thread => "Thread",
-            Carrier::Coroutine => "Coroutine",
-        };
-        let streams: io::Result<Vec<_>> = (0..clients)
-            .map(|_| TcpStream::connect(self.address))
-            .collect();
-        let mut tasks = Vec::new();
-        for (i, stream) in streams?.into_iter().enumerate() {
-            let talk = talk.clone();
-            tasks.push(carrier.spawn(format!("{kind}-{}", i + 1), move || talk(stream))?);
-        }
-        for task in tasks {
-            task.join()
-                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-        }
-        Ok(())
+        visit(self.address, clients, carrier, talk)
     }
+}
+
+/// Connects all clients, so that they are there at the same time, lets each `talk` on a carrier
+/// of its own, and waits for them.
+pub(crate) fn visit(
+    address: SocketAddr,
+    clients: u32,
+    carrier: Carrier,
+    talk: impl Fn(TcpStream) -> io::Result<()> + Clone + Send + 'static,
+) -> io::Result<()> {
+    let kind = match carrier {
+        Carrier::Thread => "Thread",
+        Carrier::Coroutine => "Coroutine",
+    };
+    let streams: io::Result<Vec<_>> = (0..clients).map(|_| TcpStream::connect(address)).collect();
+    let mut tasks = Vec::new();
+    for (i, stream) in streams?.into_iter().enumerate() {
+        let talk = talk.clone();
+        tasks.push(carrier.spawn(format!("{kind}-{}", i + 1), move || talk(stream))?);
+    }
+    for task in tasks {
+        task.join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+    }
+    Ok(())
 }
 
 /// Sends `message` and reads the answer, which has to be `expected`.
 ///
 /// TCP is a stream: one `read` may give a part of the answer, or more than that.
-fn ask(stream: &mut TcpStream, message: &str, expected: &str) -> io::Result<String> {
+pub(crate) fn ask(stream: &mut TcpStream, message: &str, expected: &str) -> io::Result<String> {
     stream.write_all(message.as_bytes())?;
     let mut reply = vec![0; expected.len()];
     stream.read_exact(&mut reply)?;
