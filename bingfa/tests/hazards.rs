@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::Command;
 use std::time::Duration;
 
-use bingfa::{coroutine, net, thread, time};
+use bingfa::{Runtime, coroutine, net, thread, time};
 
 const SHORT: Duration = Duration::from_millis(1);
 
@@ -143,6 +143,30 @@ fn child() {
         let caught = bingfa::run(|| catch_unwind(|| SCOPED.set(&1, || thread::sleep(SHORT))));
         println!("found: {}", caught.is_err());
     }
+}
+
+/// Not a test of its own, either: a coroutine that waits, the first in its process.
+#[test]
+fn waiting_child() {
+    if std::env::var_os(CHILD).is_some() {
+        let builder = Runtime::builder().workers(1).hog_threshold(10 * SHORT);
+        let runtime = builder.build().unwrap();
+        runtime.spawn(|| thread::sleep(SHORT)).join().unwrap();
+    }
+}
+
+/// Reads the symbols of this whole program, which takes much longer than 10 ms.
+#[test]
+fn the_work_of_the_check_is_not_blamed_on_a_coroutine() {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command
+        .args(["waiting_child", "--exact", "--nocapture"])
+        .env(CHILD, "1")
+        .env("BINGFA_CHECK", "1");
+    let output = command.output().unwrap();
+    assert!(output.status.success());
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!said.contains("held its worker"), "{said}");
 }
 
 #[test]

@@ -50,6 +50,8 @@ pub(crate) struct Home {
     turn_due: AtomicBool,
     /// Counts resumptions; the watchdog compares. Written by the worker alone.
     pub(crate) resumed: AtomicU64,
+    /// The library is at work of its own in a coroutine: nobody is a hog meanwhile.
+    excused: AtomicBool,
     /// Descriptors that were closed while somebody may wait for them here.
     closed: Mutex<Vec<(RawFd, u64)>>,
     any_closed: AtomicBool,
@@ -74,6 +76,7 @@ impl Home {
                 slice_over: AtomicBool::new(false),
                 turn_due: AtomicBool::new(false),
                 resumed: AtomicU64::new(0),
+                excused: AtomicBool::new(false),
                 closed: Mutex::default(),
                 any_closed: AtomicBool::new(false),
                 owned: UnsafeCell::new(Owned {
@@ -193,6 +196,19 @@ impl Home {
         // Relaxed: hints, read by the thread that acts on them.
         self.slice_over.store(true, Relaxed);
         self.turn_due.store(true, Relaxed);
+    }
+
+    /// Runs `f`, which takes long and is not the fault of the coroutine in which it runs.
+    pub(super) fn excused<R>(&self, f: impl FnOnce() -> R) -> R {
+        self.excused.store(true, Relaxed); // a hint to the watchdog
+        let result = f();
+        self.excused.store(false, Relaxed);
+        result
+    }
+
+    /// True while the library is at work of its own.
+    pub(crate) fn is_excused(&self) -> bool {
+        self.excused.load(Relaxed)
     }
 
     /// True from a tick of the watchdog to the worker's next look at timers and I/O.

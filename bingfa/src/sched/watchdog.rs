@@ -129,7 +129,7 @@ fn look_at(watched: &mut Watched) -> bool {
         return false;
     }
     home.tick();
-    if resumed != watched.resumed {
+    if resumed != watched.resumed || home.is_excused() {
         watched.resumed = resumed;
         watched.since = Instant::now();
         watched.cpu = None;
