@@ -74,6 +74,26 @@ fn the_two_ends_of_a_fifo_meet_and_talk() {
 }
 
 #[test]
+fn opens_that_wait_for_somebody_do_not_stop_others() {
+    let _dog = Watchdog::new("200 opens");
+    on_one_thread(|| {
+        let path = Path::fifo();
+        let open = || {
+            let there = path.0.clone();
+            coroutine::spawn_local(move || File::open(there).unwrap())
+        };
+        let readers: Vec<_> = (0..200).map(|_| open()).collect();
+        until_in(&readers[199], "open");
+        assert!(fs::exists(&path.0).unwrap(), "behind them all");
+        let writer = File::options().write(true).open(&path.0).unwrap();
+        for reader in readers {
+            drop(reader.join().unwrap());
+        }
+        drop(writer);
+    });
+}
+
+#[test]
 fn a_coroutine_that_opens_reads_or_locks_leaves_its_thread_to_others() {
     on_one_thread(|| {
         let path = Path::fifo();

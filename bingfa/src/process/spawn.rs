@@ -583,7 +583,7 @@ fn copy(
         prepare(nursery, privileges)?;
     }
     Err(io::Error::other(
-        "bingfa: the zygote was killed twice while it made this process",
+        "bingfa: the zygote was killed, or did not answer, twice while it made this process",
     ))
 }
 

@@ -14,11 +14,19 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
 
 use super::child;
 use crate::sys::attributes::{self, Limits, Privileges};
 use crate::sys::launch::{self, Copied, Copier, Made};
 use crate::sys::{errno, pass, pidfd};
+
+/// How long a zygote may take to become ready: it is a new image of the program.
+const READY: Duration = Duration::from_secs(60);
+/// How long it may take for a copy, which is a matter of microseconds. One that takes longer is
+/// stopped, or as good as that, and is replaced.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A running zygote, as its parent sees it.
 #[derive(Debug)]
@@ -36,7 +44,7 @@ pub(super) struct Zygote {
 pub(super) enum CopyError {
     /// It lives, and says that there can be none.
     Refused(io::Error),
-    /// It has died. Whether there is a copy is not known.
+    /// It has died, or does not answer. Whether there is a copy is not known.
     Died,
 }
 
@@ -44,7 +52,8 @@ impl Zygote {
     /// Takes over a new image that is to be a zygote, and waits until it is ready.
     ///
     /// # Errors
-    /// `Unsupported` if copies are impossible here for good.
+    /// `Unsupported` if copies are impossible here for good; `TimedOut` if it does not become
+    /// ready.
     pub(super) fn new(
         process: Made,
         control: OwnedFd,
@@ -52,7 +61,15 @@ impl Zygote {
         privileges: Privileges,
     ) -> io::Result<Zygote> {
         let mut answer = [0; 256];
+        set_patience(&control, READY)?;
         let (len, _) = pass::receive(control.as_fd(), &mut answer).map_err(|error| {
+            let _ = pidfd::send_signal(process.pidfd.as_fd(), pidfd::SIGKILL);
+            wait_for_end(&process);
+            let (pid, took) = (process.pid, READY.as_secs());
+            if error.kind() == io::ErrorKind::WouldBlock {
+                let why = format!("bingfa: the zygote (pid {pid}) is not ready after {took} s");
+                return io::Error::new(io::ErrorKind::TimedOut, why);
+            }
             io::Error::new(error.kind(), format!("bingfa: the zygote: {error}"))
         })?;
         let Some(text) = answer[..len].strip_prefix(b":") else {
@@ -68,6 +85,7 @@ impl Zygote {
             let why = String::from_utf8_lossy(text).into_owned();
             return Err(io::Error::new(io::ErrorKind::Unsupported, why));
         }
+        set_patience(&control, PATIENCE)?;
         Ok(Zygote {
             control,
             process,
@@ -142,11 +160,21 @@ impl Zygote {
     }
 }
 
+/// Also that it does not answer for so long.
 fn is_death(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionReset, NotConnected, WouldBlock};
+    let kind = error.kind();
     matches!(
-        error.kind(),
-        io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset | io::ErrorKind::NotConnected
+        kind,
+        BrokenPipe | ConnectionReset | NotConnected | WouldBlock
     )
+}
+
+/// From now on calls on the socket end after so long, with `WouldBlock`.
+fn set_patience(control: &OwnedFd, limit: Duration) -> io::Result<()> {
+    let control = UnixStream::from(control.try_clone()?);
+    control.set_read_timeout(Some(limit))?;
+    control.set_write_timeout(Some(limit))
 }
 
 fn wait_for_end(process: &Made) {
@@ -211,4 +239,35 @@ fn answer(control: &OwnedFd, number: i32, fds: &[RawFd]) {
 /// Nothing to read from, nothing written is kept.
 pub(super) fn null() -> io::Result<File> {
     File::options().read(true).write(true).open("/dev/null")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A process that is no zygote, and says nothing.
+    fn silent() -> (Zygote, OwnedFd) {
+        let child = std::process::Command::new("/bin/sleep").arg("3600").spawn();
+        let pid = child.unwrap().id() as i32;
+        let (control, theirs) = pass::pair(false).unwrap();
+        let pidfd = pidfd::open(pid).unwrap();
+        let zygote = Zygote {
+            control,
+            process: Made { pid, pidfd },
+            environment: Vec::new(),
+            limits: attributes::limits(),
+            privileges: attributes::privileges(),
+        };
+        (zygote, theirs)
+    }
+
+    #[test]
+    fn one_that_does_not_answer_counts_as_dead() {
+        let (zygote, _theirs) = silent();
+        set_patience(&zygote.control, Duration::from_millis(5)).unwrap();
+        let (_, job) = pass::pair(true).unwrap();
+        let copy = zygote.copy([None; 3], &job);
+        assert!(matches!(copy, Err(CopyError::Died)), "{copy:?}");
+        zygote.end();
+    }
 }

@@ -4,6 +4,9 @@
 //! coroutine that is cancelled meanwhile abandons it, and the thread throws the result
 //! away. [`complete`] takes one that may borrow, and waits for its end whatever happens.
 //!
+//! Some jobs wait for somebody: the open of a FIFO for its other end, say. They must not stop
+//! the others, so where all threads are stuck there are more of them, for a while.
+//!
 //! # Invariants
 //! 1. A job that was submitted is run exactly once and dropped by that, on whatever thread.
 //! 2. The frame of [`complete`] is not left between the submission of its job and the
@@ -23,19 +26,30 @@ use crate::park::{cancel, local};
 
 type Job = Box<dyn FnOnce() + Send>;
 
-const MAX_THREADS: usize = 64;
+/// As many threads as there are, unless they are stuck.
+const ENOUGH_THREADS: usize = 64;
+/// And then.
+const MAX_THREADS: usize = 4096;
+/// They are stuck if none of them ends a job for so long, and others wait.
+const STUCK: Duration = Duration::from_millis(20);
 const KEEP_IDLE: Duration = Duration::from_secs(10);
 
 struct Pool {
     jobs: VecDeque<Job>,
     threads: usize,
     idle: usize,
+    /// How many jobs have ended.
+    ended: u64,
+    /// Somebody looks whether the threads are stuck.
+    is_watched: bool,
 }
 
 static POOL: Mutex<Pool> = Mutex::new(Pool {
     jobs: VecDeque::new(),
     threads: 0,
     idle: 0,
+    ended: 0,
+    is_watched: false,
 });
 static WORK: Condvar = Condvar::new();
 
@@ -109,20 +123,44 @@ fn submit(job: Job) {
     pool.jobs.push_back(job);
     if pool.idle >= pool.jobs.len() {
         WORK.notify_one();
-    } else if pool.threads < MAX_THREADS {
-        pool.threads += 1;
-        drop(pool);
-        let started = std::thread::Builder::new()
-            .name("bingfa-blocking".into())
-            .spawn(serve);
-        if started.is_err() {
-            let mut pool = self::pool();
-            pool.threads -= 1;
-            if pool.threads == 0 {
-                // Nobody else will: better to hold this worker than to lose a job.
-                drop(work_off(pool));
-            }
+    } else if pool.threads < ENOUGH_THREADS {
+        if !more_threads(&mut pool, 1) && pool.threads == 0 {
+            // Nobody else will: better to hold this worker than to lose a job.
+            drop(work_off(pool));
         }
+    } else if !pool.is_watched {
+        let watch = std::thread::Builder::new().name("bingfa-blocking".into());
+        pool.is_watched = watch.spawn(watch_for_stuck_threads).is_ok();
+    }
+}
+
+/// False: there can be no more.
+fn more_threads(pool: &mut Pool, count: usize) -> bool {
+    (0..count).all(|_| {
+        let thread = std::thread::Builder::new().name("bingfa-blocking".into());
+        let started = thread.spawn(serve).is_ok();
+        pool.threads += usize::from(started);
+        started
+    })
+}
+
+/// Doubles the threads while they are stuck and jobs wait.
+fn watch_for_stuck_threads() {
+    let mut ended = None;
+    loop {
+        let mut pool = pool();
+        if pool.jobs.is_empty() {
+            pool.is_watched = false;
+            return;
+        }
+        if ended == Some(pool.ended) {
+            let room = MAX_THREADS.saturating_sub(pool.threads);
+            let more = pool.jobs.len().min(pool.threads).min(room);
+            more_threads(&mut pool, more);
+        }
+        ended = Some(pool.ended);
+        drop(pool);
+        std::thread::sleep(STUCK);
     }
 }
 
@@ -132,6 +170,7 @@ fn work_off(mut pool: MutexGuard<'static, Pool>) -> MutexGuard<'static, Pool> {
         drop(pool);
         job();
         pool = self::pool();
+        pool.ended += 1;
     }
     pool
 }

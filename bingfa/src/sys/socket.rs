@@ -2,7 +2,7 @@
 //! or a negated `errno`.
 #![allow(unsafe_code)]
 
-use std::os::fd::RawFd;
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 
 use super::errno;
 
@@ -47,6 +47,12 @@ pub(crate) unsafe fn send(fd: RawFd, buf: *const u8, len: usize, flags: i32) -> 
     // SAFETY: by the caller's contract.
     let done = unsafe { libc::syscall(libc::SYS_sendto, fd, buf, len, flags, none, 0usize) };
     outcome(done as isize)
+}
+
+/// Sends what there is room for, without waiting; an error is not looked at.
+pub(crate) fn send_now(fd: BorrowedFd<'_>, bytes: &[u8]) {
+    // SAFETY: the bytes are borrowed.
+    unsafe { send(fd.as_raw_fd(), bytes.as_ptr(), bytes.len(), MSG_DONTWAIT) };
 }
 
 /// `recvmsg(2)`.

@@ -15,11 +15,13 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use super::auth::Key;
 use super::link::{Incoming, LONGEST, Outgoing, Received};
 use super::protocol::{Hello, Patience, Refusal, Reply, Request, Token, Welcome};
+use super::reentrant_lock::Reentry;
 use crate::io::op::Wait;
 use crate::io::packet;
 use crate::io::socket::{Kind as SocketKind, Socket};
 use crate::net::{TcpStream, ToSocketAddrs};
 use crate::os::unix::net::UnixStream;
+use crate::park::cancel;
 use crate::process::carry::{self, Place, Setting};
 use crate::process::wire::{self, Encoded};
 use crate::sys::image::Image;
@@ -38,9 +40,9 @@ use crate::sys::{pass, random};
 /// A cancelled call may have had its effect. Waits are an exception: who is cancelled in a
 /// `get` has taken nothing, and in a `lock` holds nothing.
 #[derive(Clone)]
-pub struct Client(Arc<Inner>);
+pub struct Client(pub(super) Arc<Inner>);
 
-struct Inner {
+pub(super) struct Inner {
     route: Route,
     welcome: Welcome,
     /// Of this process's handle; its connections belong together.
@@ -49,6 +51,22 @@ struct Inner {
     idle: Mutex<Vec<Link>>,
     /// The one that says that this client still lives, whatever becomes of the others.
     presence: OnceLock<Link>,
+    /// Locks that carriers have which may lock them again: by lock and carrier.
+    pub(super) reentries: Mutex<HashMap<(u64, u64), Reentry>>,
+}
+
+impl Drop for Inner {
+    /// Says that nothing is to be expected of this client any more: else its end means that it
+    /// has died. (After a panic it does.)
+    fn drop(&mut self) {
+        if let Some(link) = self.presence.get_mut()
+            && !cancel::is_panicking()
+        {
+            // The manager sees the end in any case.
+            let _ = link.outgoing.fill(&Request::Part, Vec::new());
+            link.outgoing.send_now(&link.socket);
+        }
+    }
 }
 
 /// How a connection is made.
@@ -77,7 +95,7 @@ const GRACE: Duration = Duration::from_secs(2);
 /// The clients of this process, so that two proxies of one manager share connections.
 static CLIENTS: Mutex<Option<HashMap<Token, Weak<Inner>>>> = Mutex::new(None);
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner) // what is done under them is one step
 }
 
@@ -166,6 +184,7 @@ impl Client {
             instance,
             idle: Mutex::default(),
             presence: OnceLock::new(),
+            reentries: Mutex::default(),
         });
         let mut clients = lock(&CLIENTS);
         let clients = clients.get_or_insert_default();
@@ -224,8 +243,19 @@ impl Client {
         fds: Vec<OwnedFd>,
         patience: Patience,
     ) -> io::Result<Answer<'_>> {
+        self.ask_over(None, request, fds, patience)
+    }
+
+    /// As [`ask`](Self::ask), over a connection that the manager remembers, if there is one.
+    pub(super) fn ask_over(
+        &self,
+        link: Option<Link>,
+        request: &Request<'_>,
+        fds: Vec<OwnedFd>,
+        patience: Patience,
+    ) -> io::Result<Answer<'_>> {
         let wait = within(patience);
-        let link = lock(&self.0.idle).pop();
+        let link = link.or_else(|| lock(&self.0.idle).pop());
         let mut link = match link {
             Some(link) => link,
             None => self.another_link(wait)?,
@@ -468,6 +498,15 @@ fn within(patience: Patience) -> Wait {
     let limit = patience.map(|nanos| Duration::from_nanos(nanos).saturating_add(GRACE));
     let end = limit.and_then(|limit| Instant::now().checked_add(limit));
     end.map_or(Wait::Forever, Wait::Until)
+}
+
+/// What is said when the manager has waited for as long as it was told to.
+pub(super) fn late(limit: Patience, why: &str) -> io::Error {
+    let kind = match limit {
+        Some(0) => ErrorKind::WouldBlock,
+        _ => ErrorKind::TimedOut,
+    };
+    io::Error::new(kind, why)
 }
 
 pub(super) fn patience(limit: Duration) -> Patience {

@@ -2,7 +2,7 @@
 //! descriptors come with the first of them.
 
 use std::io::{self, ErrorKind, IoSlice};
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 
 use serde::Serialize;
 
@@ -10,6 +10,7 @@ use crate::io::op::Wait;
 use crate::io::packet;
 use crate::io::socket::Socket;
 use crate::sys::pass;
+use crate::sys::socket::send_now;
 
 const HEAD: usize = 6;
 
@@ -174,6 +175,11 @@ impl Outgoing {
     #[cfg(test)]
     pub(super) fn content<'a, T: serde::Deserialize<'a>>(&'a self) -> T {
         postcard::from_bytes(&self.bytes[HEAD..]).expect("what was filled in")
+    }
+
+    /// Sends it if there is room, without waiting: a short one, without descriptors.
+    pub(super) fn send_now(&self, socket: &Socket) {
+        send_now(socket.as_fd(), &self.bytes);
     }
 
     /// Sends it.

@@ -1,11 +1,11 @@
-//! Proxies of locks and events.
+//! Proxies of locks.
 
 use std::fmt;
-use std::io::{self, ErrorKind};
+use std::io;
 use std::time::Duration;
 
-use super::client::{Link, patience, release};
-use super::protocol::{EventOp, Kind, LockOp, Patience, Request};
+use super::client::{Link, late, patience, release};
+use super::protocol::{CondvarOp, Kind, LockOp, Patience, Request};
 use super::proxy::sealed;
 use super::{Client, Proxy};
 use crate::park::cancel;
@@ -19,17 +19,8 @@ use crate::park::cancel;
 #[derive(Debug)]
 pub struct Lock(());
 
-/// A flag that a manager keeps, for which others wait: [`Client::event`].
-#[doc(alias = "EventProxy")]
-#[derive(Debug)]
-pub struct Event(());
-
 impl sealed::Sealed for Lock {
     const KIND: Kind = Kind::Lock;
-}
-
-impl sealed::Sealed for Event {
-    const KIND: Kind = Kind::Event;
 }
 
 impl Client {
@@ -52,26 +43,6 @@ impl Client {
     pub fn lock(&self) -> io::Result<Proxy<Lock>> {
         self.make()
     }
-
-    /// Makes an event that is not set.
-    ///
-    /// # Errors
-    /// If the manager has ended.
-    ///
-    /// # Examples
-    /// ```
-    /// use bingfa::process::{self, manager::{Event, Manager, Proxy}};
-    ///
-    /// let manager = Manager::new()?;
-    /// let ready = manager.event()?;
-    /// process::spawn(ready.clone(), |ready: Proxy<Event>| ready.set().unwrap());
-    /// ready.wait()?;
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    #[doc(alias = "SyncManager.Event")]
-    pub fn event(&self) -> io::Result<Proxy<Event>> {
-        self.make()
-    }
 }
 
 impl Proxy<Lock> {
@@ -90,7 +61,7 @@ impl Proxy<Lock> {
     /// As [`lock`](Self::lock), but waits for at most `limit`.
     ///
     /// # Errors
-    /// [`TimedOut`](ErrorKind::TimedOut) if it is not free by then; as for `lock`.
+    /// [`TimedOut`](io::ErrorKind::TimedOut) if it is not free by then; as for `lock`.
     ///
     /// # Cancellation
     /// A cancelled waiter does not hold it.
@@ -101,28 +72,14 @@ impl Proxy<Lock> {
     /// As [`lock`](Self::lock), but does not wait for it.
     ///
     /// # Errors
-    /// [`WouldBlock`](ErrorKind::WouldBlock) if it is not free; as for `lock`.
+    /// [`WouldBlock`](io::ErrorKind::WouldBlock) if it is not free; as for `lock`.
     pub fn try_lock(&self) -> io::Result<LockGuard> {
         self.lock_within(Some(0))
     }
 
     fn lock_within(&self, limit: Patience) -> io::Result<LockGuard> {
-        let request = Request::Lock(self.id, LockOp::Acquire(limit));
-        let mut answer = self.client.ask(&request, Vec::new(), limit)?;
-        if !answer.done()? {
-            let kind = match limit {
-                Some(0) => ErrorKind::WouldBlock,
-                _ => ErrorKind::TimedOut,
-            };
-            return Err(io::Error::new(kind, "the lock is not free"));
-        }
-        answer.acknowledge()?;
-        Ok(LockGuard {
-            id: self.id,
-            client: self.client.clone(),
-            link: Some(answer.into_link()),
-            unwinding: cancel::is_unwinding(),
-        })
+        let link = acquire(&self.client, None, self.id, limit)?;
+        Ok(LockGuard::new(self.id, self.client.clone(), link))
     }
 
     /// Makes a poisoned lock usable again.
@@ -130,12 +87,29 @@ impl Proxy<Lock> {
     /// # Errors
     /// If the lock or its manager is gone.
     pub fn clear_poison(&self) -> io::Result<()> {
-        let request = Request::Lock(self.id, LockOp::ClearPoison);
-        self.client
-            .ask(&request, Vec::new(), None)?
-            .done()
-            .map(drop)
+        clear_poison(&self.client, self.id)
     }
+}
+
+pub(super) fn clear_poison(client: &Client, id: u64) -> io::Result<()> {
+    let request = Request::Lock(id, LockOp::ClearPoison);
+    client.ask(&request, Vec::new(), None)?.done().map(drop)
+}
+
+/// Takes a lock over `link`, or any; the connection that then holds it.
+pub(super) fn acquire(
+    client: &Client,
+    link: Option<Link>,
+    id: u64,
+    limit: Patience,
+) -> io::Result<Link> {
+    let request = Request::Lock(id, LockOp::Acquire(limit));
+    let mut answer = client.ask_over(link, &request, Vec::new(), limit)?;
+    if !answer.done()? {
+        return Err(late(limit, "the lock is not free"));
+    }
+    answer.acknowledge()?;
+    Ok(answer.into_link())
 }
 
 /// A manager's lock, held. Dropping it frees the lock, and waits until the manager knows.
@@ -147,6 +121,36 @@ pub struct LockGuard {
     link: Option<Link>,
     /// When the guard was made.
     unwinding: bool,
+}
+
+impl LockGuard {
+    fn new(id: u64, client: Client, link: Link) -> LockGuard {
+        LockGuard {
+            id,
+            client,
+            link: Some(link),
+            unwinding: cancel::is_unwinding(),
+        }
+    }
+
+    /// Has a condition variable wait, with the lock free meanwhile. True: it was notified.
+    pub(super) fn wait(mut self, condvar: u64, limit: Patience) -> io::Result<(LockGuard, bool)> {
+        let link = self.link.take();
+        let request = Request::Condvar(condvar, CondvarOp::Wait(self.id, limit));
+        let answer = self.client.ask_over(link, &request, Vec::new(), limit)?;
+        let notified = answer.done();
+        let link = answer.into_link();
+        if notified.is_err() {
+            self.link = Some(link); // it may hold the lock all the same, and then lets go of it
+        } else {
+            self.link = Some(acquire(&self.client, Some(link), self.id, None)?);
+        }
+        Ok((self, notified?))
+    }
+
+    pub(super) fn is_of(&self, client: &Client) -> bool {
+        self.client.is(client)
+    }
 }
 
 impl Drop for LockGuard {
@@ -169,60 +173,5 @@ impl fmt::Debug for LockGuard {
             .field("id", &self.id)
             .field("client", &self.client)
             .finish_non_exhaustive()
-    }
-}
-
-impl Proxy<Event> {
-    fn done(&self, op: EventOp, limit: Patience) -> io::Result<bool> {
-        let request = Request::Event(self.id, op);
-        self.client.ask(&request, Vec::new(), limit)?.done()
-    }
-
-    /// Sets it: all who wait go on.
-    ///
-    /// # Errors
-    /// If the event or its manager is gone.
-    pub fn set(&self) -> io::Result<()> {
-        self.done(EventOp::Set, None).map(drop)
-    }
-
-    /// Takes it back: who waits from now on waits for the next [`set`](Self::set).
-    ///
-    /// # Errors
-    /// If the event or its manager is gone.
-    pub fn clear(&self) -> io::Result<()> {
-        self.done(EventOp::Clear, None).map(drop)
-    }
-
-    /// Whether it is set, at this moment.
-    ///
-    /// # Errors
-    /// If the event or its manager is gone.
-    pub fn is_set(&self) -> io::Result<bool> {
-        let request = Request::Event(self.id, EventOp::IsSet);
-        self.client.ask(&request, Vec::new(), None)?.flag()
-    }
-
-    /// Waits until it is set.
-    ///
-    /// # Errors
-    /// If the event or its manager is gone.
-    ///
-    /// # Cancellation
-    /// Nothing is lost.
-    pub fn wait(&self) -> io::Result<()> {
-        self.done(EventOp::Wait(None), None).map(drop)
-    }
-
-    /// Waits until it is set, but for at most `limit`; whether it was.
-    ///
-    /// # Errors
-    /// If the event or its manager is gone.
-    ///
-    /// # Cancellation
-    /// Nothing is lost.
-    pub fn wait_timeout(&self, limit: Duration) -> io::Result<bool> {
-        let limit = patience(limit);
-        self.done(EventOp::Wait(limit), limit)
     }
 }

@@ -1,5 +1,5 @@
-//! Objects that a process of its own keeps for others: dicts, lists, queues, locks, and types
-//! of your own.
+//! Objects that a process of its own keeps for others: dicts, lists, queues, locks, semaphores,
+//! barriers, and types of your own.
 //!
 //! A [`Manager`] starts the process, makes objects in it, and hands out *proxies*
 //! ([`Proxy`]), which can be sent to other processes and even be values in the manager's
@@ -31,6 +31,15 @@
 //! `d.insert(k, d.get(k)? + 1)` loses what others do in the meantime, here as in Python. The
 //! `update` methods are one call, and a [`Lock`] makes several one.
 //!
+//! # What it keeps
+//!
+//! Values are copies of what they were. What lies in memory that processes share (a
+//! [`process::Mutex`](super::Mutex), [`Value`](super::Value), [`Array`](super::Array),
+//! [`SharedMemory`](super::SharedMemory), [`Queue`](super::Queue)) is an error as a value, which
+//! names the type: it lives with the processes that have it, which a manager, with clients on
+//! other machines, cannot follow. Send it in a [`pipe`](super::pipe) or as an argument, or have
+//! the manager keep an object of its own kind.
+//!
 //! # Who may use it
 //!
 //! Processes that are sent a proxy or a [`Client`]: what they get is a descriptor that leads to
@@ -44,18 +53,30 @@
 //! later, that is an error which names it, at once. What it kept is gone.
 
 mod auth;
+mod barrier;
 mod call;
 mod client;
+mod condvar;
+mod containers;
 mod dict;
+mod event;
+mod flag;
+mod gates;
+mod latch;
 mod link;
 mod list;
 mod lock;
+mod meeting;
 mod path;
 mod pending;
+mod permits;
 mod protocol;
 mod proxy;
 mod queue;
+mod reentrant_lock;
+mod semaphore;
 mod server;
+mod signal;
 mod state;
 mod store;
 #[cfg(test)]
@@ -68,12 +89,17 @@ use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+pub use barrier::Barrier;
 pub use client::Client;
+pub use condvar::Condvar;
 pub use dict::{Dict, Namespace, Value};
+pub use event::Event;
 pub use list::List;
-pub use lock::{Event, Lock, LockGuard};
+pub use lock::{Lock, LockGuard};
 pub use proxy::{Managed, Proxy, Shared};
 pub use queue::Queue;
+pub use reentrant_lock::{ReentrantLock, ReentrantLockGuard};
+pub use semaphore::{BoundedSemaphore, Semaphore, SemaphorePermit};
 
 use super::{Fd, JoinHandle, Process};
 use crate::io::socket::{Kind, Socket};

@@ -4,17 +4,23 @@
 use std::io;
 use std::rc::Rc;
 
+use super::containers::copies;
 use super::link::Outgoing;
+use super::meeting::Arrival;
 use super::protocol::{Bytes, Reply};
-use super::state::{Next, Object, Session, copies};
+use super::state::{Next, Object, Session};
 use super::store::{Failure, Until};
 use crate::process::wire::Encoded;
+use crate::sync::Event;
 
 /// What was handed out and has not been acknowledged.
 pub(super) enum Lease {
     /// Of a queue.
     Item(Rc<Object>, Encoded),
     Lock(Rc<Object>),
+    Permits(Rc<Object>, u64),
+    /// A notification.
+    Call(Rc<Object>),
 }
 
 /// An operation that has to wait.
@@ -24,6 +30,53 @@ pub(super) enum Pending {
     Join(Rc<Object>),
     Acquire(Rc<Object>),
     Wait(Rc<Object>),
+    Permits(Rc<Object>, u64),
+    Call(Called),
+    Meet(Present),
+}
+
+/// A place in the line of a condition variable. If whoever has it ends unheard, a notification
+/// that it was given goes to the next.
+pub(super) struct Called {
+    condvar: Rc<Object>,
+    turn: Option<Rc<Event>>,
+}
+
+impl Called {
+    pub(super) fn new(condvar: Rc<Object>, turn: Rc<Event>) -> Called {
+        let turn = Some(turn);
+        Called { condvar, turn }
+    }
+}
+
+impl Drop for Called {
+    fn drop(&mut self) {
+        if let (Object::Condvar(signal), Some(turn)) = (&*self.condvar, self.turn.take())
+            && signal.leave(&turn)
+        {
+            signal.notify_one();
+        }
+    }
+}
+
+/// An arrival at a barrier, which is taken back if whoever came ends before the others come.
+pub(super) struct Present {
+    barrier: Rc<Object>,
+    arrival: Rc<Arrival>,
+}
+
+impl Present {
+    pub(super) fn new(barrier: Rc<Object>, arrival: Rc<Arrival>) -> Present {
+        Present { barrier, arrival }
+    }
+}
+
+impl Drop for Present {
+    fn drop(&mut self) {
+        if let Object::Barrier(meeting) = &*self.barrier {
+            meeting.leave(&self.arrival);
+        }
+    }
 }
 
 /// Does it, waiting for as long as it may. What the client has to have received before it
@@ -65,7 +118,7 @@ pub(super) fn settle(
             }
         }
         Pending::Acquire(object) => {
-            if let Object::Lock(latch) = &**object {
+            if let Object::Lock(_, latch) = &**object {
                 latch.acquire(until)?;
                 session.lease.replace(Some(Lease::Lock(object.clone())));
             }
@@ -73,6 +126,29 @@ pub(super) fn settle(
         Pending::Wait(object) => {
             if let Object::Event(flag) = &**object {
                 flag.wait(until)?;
+            }
+        }
+        Pending::Permits(object, count) => {
+            if let Object::Semaphore(permits) = &**object {
+                permits.acquire(*count, until)?;
+                let lease = Lease::Permits(object.clone(), *count);
+                session.lease.replace(Some(lease));
+            }
+        }
+        Pending::Call(called) => {
+            if let (Object::Condvar(signal), Some(turn)) = (&*called.condvar, &called.turn) {
+                signal.wait(turn, until)?;
+                called.turn = None;
+                session
+                    .lease
+                    .replace(Some(Lease::Call(called.condvar.clone())));
+            }
+        }
+        Pending::Meet(present) => {
+            if let Object::Barrier(meeting) = &*present.barrier {
+                meeting.wait(&present.arrival, until)?;
+                out.fill(&Reply::Flag(false), Vec::new()).map_err(failed)?;
+                return Ok(Next::Answer);
             }
         }
     }

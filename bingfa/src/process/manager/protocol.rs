@@ -102,6 +102,11 @@ pub enum Kind {
     Queue,
     Lock,
     Event,
+    ReentrantLock,
+    Condvar,
+    Semaphore,
+    BoundedSemaphore,
+    Barrier,
     /// Of a user's type.
     Custom,
 }
@@ -115,6 +120,9 @@ pub(super) enum Request<'a> {
     /// A new object that needs nothing.
     Create(Kind),
     CreateQueue(Option<u64>),
+    /// So many permits, and whether that is the most.
+    CreateSemaphore(u64, bool),
+    CreateBarrier(u64),
     CreateCustom(Call, #[serde(borrow)] Bytes<'a>),
     Remove(u64),
     /// Gives an object a name.
@@ -126,10 +134,15 @@ pub(super) enum Request<'a> {
     Queue(u64, #[serde(borrow)] QueueOp<'a>),
     Lock(u64, LockOp),
     Event(u64, EventOp),
+    Semaphore(u64, SemaphoreOp),
+    Condvar(u64, CondvarOp),
+    Barrier(u64, BarrierOp),
     /// Has the object handle this.
     Custom(u64, #[serde(borrow)] Bytes<'a>),
     /// What was handed out has arrived; this has no answer.
     Ack,
+    /// The client needs nothing any more; this has no answer.
+    Part,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -195,6 +208,32 @@ pub(super) enum EventOp {
     Clear,
     IsSet,
     Wait(Patience),
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum SemaphoreOp {
+    /// So many.
+    Acquire(u64, Patience),
+    /// What this connection has.
+    Release,
+    Forget,
+    Add(u64),
+    Available,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum CondvarOp {
+    /// Frees this lock, which the connection holds, first.
+    Wait(u64, Patience),
+    NotifyOne,
+    NotifyAll,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum BarrierOp {
+    Wait(Patience),
+    IsBroken,
+    Reset,
 }
 
 /// What a manager answers.

@@ -1,14 +1,14 @@
 //! Proxies of queues.
 
 use std::borrow::Borrow;
-use std::io::{self, ErrorKind};
+use std::io;
 use std::marker::PhantomData;
 use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::client::{patience, unexpected};
+use super::client::{late, patience, unexpected};
 use super::protocol::{Bytes, Kind, Patience, QueueOp, Reply, Request};
 use super::proxy::sealed;
 use super::{Client, Proxy};
@@ -60,15 +60,6 @@ impl Client {
 /// Not at all.
 const NOW: Patience = Some(0);
 
-fn late(limit: Patience, what: &str) -> io::Error {
-    let kind = if limit == NOW {
-        ErrorKind::WouldBlock
-    } else {
-        ErrorKind::TimedOut
-    };
-    io::Error::new(kind, format!("the queue is {what}"))
-}
-
 impl<T: Serialize + DeserializeOwned> Proxy<Queue<T>> {
     /// Puts an item in, waiting for room.
     ///
@@ -84,7 +75,7 @@ impl<T: Serialize + DeserializeOwned> Proxy<Queue<T>> {
     /// As [`put`](Self::put), but waits for at most `limit`.
     ///
     /// # Errors
-    /// [`TimedOut`](ErrorKind::TimedOut) if it is full until then; as for `put`.
+    /// [`TimedOut`](io::ErrorKind::TimedOut) if it is full until then; as for `put`.
     #[doc(alias = "queue.Full")]
     pub fn put_timeout(&self, item: impl Borrow<T>, limit: Duration) -> io::Result<()> {
         self.put_within(item.borrow(), patience(limit))
@@ -93,7 +84,7 @@ impl<T: Serialize + DeserializeOwned> Proxy<Queue<T>> {
     /// As [`put`](Self::put), but does not wait for room.
     ///
     /// # Errors
-    /// [`WouldBlock`](ErrorKind::WouldBlock) if it is full; as for `put`.
+    /// [`WouldBlock`](io::ErrorKind::WouldBlock) if it is full; as for `put`.
     #[doc(alias = "put_nowait")]
     pub fn try_put(&self, item: impl Borrow<T>) -> io::Result<()> {
         self.put_within(item.borrow(), NOW)
@@ -113,7 +104,7 @@ impl<T: Serialize + DeserializeOwned> Proxy<Queue<T>> {
     /// As [`get`](Self::get), but waits for at most `limit`.
     ///
     /// # Errors
-    /// [`TimedOut`](ErrorKind::TimedOut) if it is empty until then; as for `get`.
+    /// [`TimedOut`](io::ErrorKind::TimedOut) if it is empty until then; as for `get`.
     ///
     /// # Cancellation
     /// A cancelled waiter has taken nothing.
@@ -125,7 +116,7 @@ impl<T: Serialize + DeserializeOwned> Proxy<Queue<T>> {
     /// As [`get`](Self::get), but does not wait for an item.
     ///
     /// # Errors
-    /// [`WouldBlock`](ErrorKind::WouldBlock) if it is empty; as for `get`.
+    /// [`WouldBlock`](io::ErrorKind::WouldBlock) if it is empty; as for `get`.
     #[doc(alias = "get_nowait")]
     pub fn try_get(&self) -> io::Result<T> {
         self.get_within(NOW)
@@ -137,7 +128,7 @@ impl<T: Serialize + DeserializeOwned> Proxy<Queue<T>> {
         if self.client.ask(&request, fds, limit)?.done()? {
             return Ok(());
         }
-        Err(late(limit, "full"))
+        Err(late(limit, "the queue is full"))
     }
 
     fn get_within(&self, limit: Patience) -> io::Result<T> {
@@ -145,7 +136,7 @@ impl<T: Serialize + DeserializeOwned> Proxy<Queue<T>> {
         let request = Request::Queue(self.id, QueueOp::Get(limit));
         let mut answer = self.client.ask(&request, Vec::new(), limit)?;
         if matches!(answer.reply()?, Reply::TooLate) {
-            return Err(late(limit, "empty"));
+            return Err(late(limit, "the queue is empty"));
         }
         answer.acknowledge()?;
         let item = answer.value()?;
@@ -181,7 +172,7 @@ impl<T: Serialize + DeserializeOwned> Proxy<Queue<T>> {
     /// As [`join`](Self::join), but waits for at most `limit`.
     ///
     /// # Errors
-    /// [`TimedOut`](ErrorKind::TimedOut) if items are unfinished by then; as for `join`.
+    /// [`TimedOut`](io::ErrorKind::TimedOut) if items are unfinished by then; as for `join`.
     pub fn join_timeout(&self, limit: Duration) -> io::Result<()> {
         self.join_within(patience(limit))
     }
@@ -191,7 +182,7 @@ impl<T: Serialize + DeserializeOwned> Proxy<Queue<T>> {
         if self.client.ask(&request, Vec::new(), limit)?.done()? {
             return Ok(());
         }
-        Err(late(limit, "not finished"))
+        Err(late(limit, "the queue is not finished"))
     }
 
     /// The number of items in it, at this moment.

@@ -12,13 +12,16 @@ use std::time::{Duration, Instant};
 
 use super::Client;
 use super::call::{Changed, Handler, Trusted};
+use super::containers::{Entries, hand_over, kept};
+use super::flag::Flag;
+use super::latch::Latch;
 use super::link::Outgoing;
+use super::meeting::Meeting;
 use super::pending::{Lease, Pending, settle};
-use super::protocol::{
-    Bytes, Call, DictOp, EventOp, Hello, Item, Kind, ListOp, LockOp, Patience, QueueOp, Refusal,
-    Reply, Request,
-};
-use super::store::{Failure, Flag, Latch, Store, Until};
+use super::permits::Permits;
+use super::protocol::{Call, Hello, Kind, Patience, Refusal, Reply, Request};
+use super::signal::Signal;
+use super::store::{Failure, Store, Until};
 use crate::process::wire::Encoded;
 use crate::sync::{Mutex, MutexGuard};
 
@@ -27,20 +30,29 @@ pub(super) struct State {
     objects: RefCell<HashMap<u64, Rc<Object>>>,
     names: RefCell<HashMap<String, u64>>,
     last_id: Cell<u64>,
-    /// How many connections each client has.
-    clients: RefCell<HashMap<u64, usize>>,
+    clients: RefCell<HashMap<u64, Presence>>,
     /// The manager as a client of itself, for proxies in its own contents.
     home: Client,
 }
 
-type Entries = HashMap<Vec<u8>, Encoded>;
+/// What is known of a client.
+#[derive(Default)]
+struct Presence {
+    connections: usize,
+    /// It has said that it needs nothing any more.
+    has_parted: bool,
+}
 
 pub(super) enum Object {
     Dict(Mutex<Entries>),
     List(Mutex<Vec<Encoded>>),
     Queue(Store),
-    Lock(Latch),
+    /// Also those that their owner can lock again, which is the client's own affair.
+    Lock(Kind, Latch),
     Event(Flag),
+    Semaphore(Permits),
+    Condvar(Signal),
+    Barrier(Meeting),
     Custom(Mutex<Box<dyn Handler>>),
 }
 
@@ -50,8 +62,12 @@ impl Object {
             Object::Dict(_) => Kind::Dict,
             Object::List(_) => Kind::List,
             Object::Queue(_) => Kind::Queue,
-            Object::Lock(_) => Kind::Lock,
+            Object::Lock(kind, _) => *kind,
             Object::Event(_) => Kind::Event,
+            Object::Semaphore(permits) if permits.bound().is_some() => Kind::BoundedSemaphore,
+            Object::Semaphore(_) => Kind::Semaphore,
+            Object::Condvar(_) => Kind::Condvar,
+            Object::Barrier(_) => Kind::Barrier,
             Object::Custom(_) => Kind::Custom,
         }
     }
@@ -60,14 +76,21 @@ impl Object {
 /// One connection.
 pub(super) struct Session {
     /// The client in words.
-    who: String,
+    pub(super) who: String,
     pub(super) client: u64,
     /// That it may name functions of the program to be called.
     trusted: Option<Trusted>,
     /// What was handed out and has not been acknowledged.
     pub(super) lease: RefCell<Option<Lease>>,
-    /// The lock that it holds.
-    held: RefCell<Option<Rc<Object>>>,
+    pub(super) held: RefCell<Option<Held>>,
+    /// The condition variable by which it was notified, until it has its lock again.
+    call: RefCell<Option<Rc<Object>>>,
+}
+
+/// What a connection holds.
+pub(super) enum Held {
+    Lock(Rc<Object>),
+    Permits(Rc<Object>, u64),
 }
 
 impl Session {
@@ -82,7 +105,18 @@ impl Session {
             trusted: Trusted::of(hello, place.is_none()),
             lease: RefCell::default(),
             held: RefCell::default(),
+            call: RefCell::default(),
         }
+    }
+
+    pub(super) fn holds(&self) -> bool {
+        self.held.borrow().is_some()
+    }
+
+    /// False: it did not hold this lock.
+    pub(super) fn lets_go_of(&self, lock: &Rc<Object>) -> bool {
+        let is_it = |held: &mut Held| matches!(held, Held::Lock(held) if Rc::ptr_eq(held, lock));
+        self.held.borrow_mut().take_if(is_it).is_some()
     }
 }
 
@@ -96,7 +130,7 @@ pub(super) enum Next {
 }
 
 /// Why a request is refused.
-struct Refused(Refusal, String);
+pub(super) struct Refused(pub(super) Refusal, pub(super) String);
 
 impl From<String> for Refused {
     fn from(why: String) -> Refused {
@@ -110,9 +144,9 @@ impl From<io::Error> for Refused {
     }
 }
 
-type Done = Result<Next, Refused>;
+pub(super) type Done = Result<Next, Refused>;
 
-fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner) // users' panics are caught before
 }
 
@@ -127,73 +161,9 @@ fn until(patience: Patience) -> Until {
     }
 }
 
-/// Descriptors for one more message with this value.
-pub(super) fn copies(value: &Encoded) -> io::Result<Vec<OwnedFd>> {
-    value.fds.iter().map(OwnedFd::try_clone).collect()
-}
-
-fn copy(value: &Encoded) -> io::Result<Encoded> {
-    Ok(Encoded {
-        bytes: value.bytes.clone(),
-        fds: copies(value)?,
-        ..Encoded::default()
-    })
-}
-
-fn kept(bytes: Bytes<'_>, fds: Vec<OwnedFd>) -> Encoded {
-    Encoded {
-        bytes: bytes.0.to_vec(),
-        fds,
-        ..Encoded::default()
-    }
-}
-
-fn say(out: &mut Outgoing, reply: &Reply<'_>) -> Done {
+pub(super) fn say(out: &mut Outgoing, reply: &Reply<'_>) -> Done {
     out.fill(reply, Vec::new())?;
     Ok(Next::Answer)
-}
-
-/// Answers with a value that stays, or with none.
-fn show(out: &mut Outgoing, value: Option<&Encoded>) -> Done {
-    let Some(value) = value else {
-        return say(out, &Reply::Absent);
-    };
-    out.fill(&Reply::Value(Bytes(&value.bytes)), copies(value)?)?;
-    Ok(Next::Answer)
-}
-
-/// Answers with a value that is given away, or with none.
-fn hand_over(out: &mut Outgoing, value: Option<Encoded>) -> Done {
-    let Some(Encoded { bytes, fds, .. }) = value else {
-        return say(out, &Reply::Absent);
-    };
-    out.fill(&Reply::Value(Bytes(&bytes)), fds)?;
-    Ok(Next::Answer)
-}
-
-/// Answers with several values that stay.
-fn show_all<'a>(out: &mut Outgoing, values: impl Iterator<Item = (&'a [u8], &'a Encoded)>) -> Done {
-    let mut fds = Vec::new();
-    let mut items = Vec::new();
-    for (key, value) in values {
-        fds.append(&mut copies(value)?);
-        items.push(Item {
-            key: Bytes(key),
-            value: Bytes(&value.bytes),
-            fds: value.fds.len() as u16,
-        });
-    }
-    out.fill(&Reply::Items(items), fds)?;
-    Ok(Next::Answer)
-}
-
-/// The items of a message, each with its own of the message's descriptors.
-fn several(items: Vec<Item<'_>>, fds: Vec<OwnedFd>) -> impl Iterator<Item = (Vec<u8>, Encoded)> {
-    let mut fds = fds.into_iter();
-    items.into_iter().map(move |item| {
-        let own = fds.by_ref().take(usize::from(item.fds)).collect();
-        (item.key.0.to_vec(), kept(item.value, own))
-    })
 }
 
 impl State {
@@ -214,7 +184,7 @@ impl State {
         id
     }
 
-    fn object(&self, id: u64) -> Result<Rc<Object>, Refused> {
+    pub(super) fn object(&self, id: u64) -> Result<Rc<Object>, Refused> {
         let object = self.objects.borrow().get(&id).cloned();
         let gone = || {
             Refused(
@@ -227,7 +197,8 @@ impl State {
 
     /// A connection begins.
     pub(super) fn enter(&self, session: &Session) {
-        *self.clients.borrow_mut().entry(session.client).or_default() += 1;
+        let mut clients = self.clients.borrow_mut();
+        clients.entry(session.client).or_default().connections += 1;
     }
 
     /// A connection has ended: what its client did not finish is put right.
@@ -238,26 +209,39 @@ impl State {
                     store.give_back(session.client, item);
                 }
             }
-            Some(Lease::Lock(latch)) => release(&latch, None),
+            Some(Lease::Lock(lock)) => release(&lock, None),
+            Some(Lease::Permits(semaphore, count)) => give_back(&semaphore, count),
+            Some(Lease::Call(condvar)) => drop(session.call.replace(Some(condvar))),
             None => {}
         }
-        if let Some(latch) = session.held.take() {
-            let why = format!("{} has ended while it held the lock", session.who);
-            release(&latch, Some(why));
+        // Somebody else is notified in its place.
+        if let Some(Object::Condvar(signal)) = session.call.take().as_deref() {
+            signal.notify_one();
+        }
+        match session.held.take() {
+            Some(Held::Lock(lock)) => {
+                let why = format!("{} has ended while it held the lock", session.who);
+                release(&lock, Some(why));
+            }
+            Some(Held::Permits(semaphore, count)) => give_back(&semaphore, count),
+            None => {}
         }
         let mut clients = self.clients.borrow_mut();
-        if let Some(connections) = clients.get_mut(&session.client) {
-            *connections -= 1;
-            if *connections > 0 {
-                return;
-            }
+        let presence = clients.entry(session.client).or_default();
+        presence.connections -= 1;
+        if presence.connections > 0 {
+            return;
         }
+        let has_parted = presence.has_parted;
         clients.remove(&session.client);
         drop(clients);
         let objects: Vec<_> = self.objects.borrow().values().cloned().collect();
         for object in objects {
-            if let Object::Queue(store) = &*object {
-                store.leave(session.client, &session.who);
+            match &*object {
+                Object::Queue(store) => store.leave(session.client, &session.who),
+                Object::Barrier(meeting) if has_parted => meeting.part(session.client),
+                Object::Barrier(meeting) => meeting.bury(session.client, &session.who),
+                _ => {}
             }
         }
     }
@@ -271,8 +255,16 @@ impl State {
         out: &mut Outgoing,
     ) -> io::Result<Next> {
         // What was handed out has arrived if the client goes on.
-        if let Some(Lease::Lock(latch)) = session.lease.take() {
-            session.held.replace(Some(latch));
+        match session.lease.take() {
+            Some(Lease::Lock(lock)) => {
+                session.held.replace(Some(Held::Lock(lock)));
+                session.call.take();
+            }
+            Some(Lease::Permits(semaphore, count)) => {
+                session.held.replace(Some(Held::Permits(semaphore, count)));
+            }
+            Some(Lease::Call(condvar)) => drop(session.call.replace(Some(condvar))),
+            Some(Lease::Item(..)) | None => {}
         }
         self.act(session, request, fds, out)
             .or_else(|Refused(refusal, why)| {
@@ -290,13 +282,23 @@ impl State {
     ) -> Done {
         match request {
             Request::Ack => Ok(Next::Silence),
+            Request::Part => {
+                let mut clients = self.clients.borrow_mut();
+                clients.entry(session.client).or_default().has_parted = true;
+                Ok(Next::Silence)
+            }
             Request::Create(kind) => {
                 let object = match kind {
                     Kind::Dict => Object::Dict(Mutex::default()),
                     Kind::List => Object::List(Mutex::default()),
                     Kind::Queue => Object::Queue(Store::new(None)),
-                    Kind::Lock => Object::Lock(Latch::new()),
+                    Kind::Lock | Kind::ReentrantLock => Object::Lock(kind, Latch::new()),
                     Kind::Event => Object::Event(Flag::default()),
+                    Kind::Condvar => Object::Condvar(Signal::default()),
+                    Kind::Semaphore | Kind::BoundedSemaphore | Kind::Barrier => {
+                        let why = "an object of this kind needs a number".into();
+                        return Err(Refused(Refusal::Invalid, why));
+                    }
                     Kind::Custom => {
                         let why = "an object of this kind is made by a function".into();
                         return Err(Refused(Refusal::Invalid, why));
@@ -311,6 +313,17 @@ impl State {
             Request::CreateQueue(capacity) => {
                 let queue = Object::Queue(Store::new(capacity));
                 say(out, &Reply::Number(self.add(queue)))
+            }
+            Request::CreateSemaphore(permits, bounded) => {
+                let Some(permits) = Permits::new(permits, bounded) else {
+                    let why = format!("a semaphore of {permits} permits is too large");
+                    return Err(Refused(Refusal::Invalid, why));
+                };
+                say(out, &Reply::Number(self.add(Object::Semaphore(permits))))
+            }
+            Request::CreateBarrier(parties) => {
+                let barrier = Object::Barrier(Meeting::new(parties));
+                say(out, &Reply::Number(self.add(barrier)))
             }
             Request::CreateCustom(make, args) => {
                 let object = self.make(session, make, kept(args, fds))?;
@@ -348,6 +361,9 @@ impl State {
             Request::Queue(id, op) => self.queue(session, self.object(id)?, id, op, fds, out),
             Request::Lock(id, op) => self.latch(session, self.object(id)?, id, op, out),
             Request::Event(id, op) => self.event(session, self.object(id)?, id, op, out),
+            Request::Semaphore(id, op) => self.semaphore(session, self.object(id)?, id, op, out),
+            Request::Condvar(id, op) => self.condvar(session, self.object(id)?, id, op, out),
+            Request::Barrier(id, op) => self.barrier(session, self.object(id)?, id, op, out),
             Request::Custom(id, request) => match &*self.object(id)? {
                 Object::Custom(object) => {
                     let reply = lock(object).handle(kept(request, fds), &self.home)?;
@@ -364,199 +380,18 @@ impl State {
         self.names.borrow_mut().retain(|_, named| *named != id);
         match &*object {
             Object::Queue(store) => store.remove(),
-            Object::Lock(latch) => latch.remove(),
+            Object::Lock(_, latch) => latch.remove(),
             Object::Event(flag) => flag.remove(),
+            Object::Semaphore(permits) => permits.remove(),
+            Object::Condvar(signal) => signal.remove(),
+            Object::Barrier(meeting) => meeting.remove(),
             Object::Dict(_) | Object::List(_) | Object::Custom(_) => {}
         }
         Ok(())
     }
 
-    fn dict(
-        &self,
-        session: &Session,
-        entries: &Mutex<Entries>,
-        op: DictOp<'_>,
-        fds: Vec<OwnedFd>,
-        out: &mut Outgoing,
-    ) -> Done {
-        let mut entries = lock(entries);
-        match op {
-            DictOp::Get(key) => show(out, entries.get(key.0)),
-            DictOp::Insert(key, value) => {
-                put(&mut entries, key, kept(value, fds));
-                say(out, &Reply::Done)
-            }
-            DictOp::Extend(items) => {
-                entries.extend(several(items, fds));
-                say(out, &Reply::Done)
-            }
-            DictOp::Remove(key) => hand_over(out, entries.remove(key.0)),
-            DictOp::Contains(key) => say(out, &Reply::Flag(entries.contains_key(key.0))),
-            DictOp::Len => say(out, &Reply::Number(entries.len() as u64)),
-            DictOp::Items => show_all(out, entries.iter().map(|(key, value)| (&key[..], value))),
-            DictOp::Clear => {
-                entries.clear();
-                say(out, &Reply::Done)
-            }
-            DictOp::Exchange(key, current, new) => {
-                let found = entries.get(key.0);
-                if found.map(|found| &found.bytes[..]) != current.map(|current| current.0) {
-                    return show(out, found);
-                }
-                match new {
-                    Some(new) => put(&mut entries, key, kept(new, fds)),
-                    None => drop(entries.remove(key.0)),
-                }
-                say(out, &Reply::Done)
-            }
-            DictOp::Update(call, key, args) => {
-                let found = entries.get(key.0).map(copy).transpose()?;
-                let contents = found.into_iter().collect();
-                let (mut new, result) = self.update(session, call, contents, kept(args, fds))?;
-                match new.pop() {
-                    Some(value) => put(&mut entries, key, value),
-                    None => drop(entries.remove(key.0)),
-                }
-                hand_over(out, Some(result))
-            }
-        }
-    }
-
-    fn list(
-        &self,
-        session: &Session,
-        items: &Mutex<Vec<Encoded>>,
-        op: ListOp<'_>,
-        fds: Vec<OwnedFd>,
-        out: &mut Outgoing,
-    ) -> Done {
-        let mut items = lock(items);
-        let len = items.len();
-        // The place, if there is one; also the one behind the last, if that is `open`.
-        let place = |index: u64, open: bool| {
-            let found = usize::try_from(index).ok();
-            let found = found.filter(|&at| at < len || open && at == len);
-            let none = || format!("there is no place {index} in a list of {len}");
-            found.ok_or_else(|| Refused(Refusal::NotFound, none()))
-        };
-        match op {
-            ListOp::Extend(more) => items.extend(several(more, fds).map(|(_, item)| item)),
-            ListOp::Push(item) => items.push(kept(item, fds)),
-            ListOp::Pop => return hand_over(out, items.pop()),
-            ListOp::Get(index) => {
-                let found = place(index, false).ok().map(|at| &items[at]);
-                return show(out, found);
-            }
-            ListOp::Set(index, item) => items[place(index, false)?] = kept(item, fds),
-            ListOp::Insert(index, item) => items.insert(place(index, true)?, kept(item, fds)),
-            ListOp::Remove(index) => {
-                let found = place(index, false).ok().map(|at| items.remove(at));
-                return hand_over(out, found);
-            }
-            ListOp::Len => return say(out, &Reply::Number(len as u64)),
-            ListOp::Items => return show_all(out, items.iter().map(|item| (&b""[..], item))),
-            ListOp::Reverse => items.reverse(),
-            ListOp::Clear => items.clear(),
-            ListOp::Update(call, args) => {
-                let contents = items.iter().map(copy).collect::<io::Result<_>>()?;
-                let (new, result) = self.update(session, call, contents, kept(args, fds))?;
-                *items = new;
-                return hand_over(out, Some(result));
-            }
-        }
-        say(out, &Reply::Done)
-    }
-
-    fn queue(
-        &self,
-        session: &Session,
-        object: Rc<Object>,
-        id: u64,
-        op: QueueOp<'_>,
-        fds: Vec<OwnedFd>,
-        out: &mut Outgoing,
-    ) -> Done {
-        let Object::Queue(store) = &*object else {
-            return Err(wrong(id, &object));
-        };
-        match op {
-            QueueOp::Put(item, patience) => {
-                let pending = Pending::Put(object.clone(), kept(item, fds));
-                self.attempt(session, pending, patience, out)
-            }
-            QueueOp::Get(patience) => self.attempt(session, Pending::Get(object), patience, out),
-            QueueOp::Join(patience) => self.attempt(session, Pending::Join(object), patience, out),
-            QueueOp::TaskDone if store.task_done(session.client) => say(out, &Reply::Done),
-            QueueOp::TaskDone => {
-                let why = "task_done was called more often than items were put".into();
-                Err(Refused(Refusal::Invalid, why))
-            }
-            QueueOp::Len => say(out, &Reply::Number(store.len())),
-            QueueOp::Unfinished => say(out, &Reply::Number(store.unfinished())),
-        }
-    }
-
-    fn latch(
-        &self,
-        session: &Session,
-        object: Rc<Object>,
-        id: u64,
-        op: LockOp,
-        out: &mut Outgoing,
-    ) -> Done {
-        let Object::Lock(latch) = &*object else {
-            return Err(wrong(id, &object));
-        };
-        match op {
-            LockOp::Acquire(_) if session.held.borrow().is_some() => {
-                let why = "this connection holds a lock".into();
-                Err(Refused(Refusal::Invalid, why))
-            }
-            LockOp::Acquire(patience) => {
-                self.attempt(session, Pending::Acquire(object), patience, out)
-            }
-            LockOp::Release(why) => {
-                let mut held = session.held.borrow_mut();
-                let held = held.take_if(|held| Rc::ptr_eq(held, &object));
-                if held.is_none() {
-                    let why = "this connection does not hold the lock".into();
-                    return Err(Refused(Refusal::Invalid, why));
-                }
-                let poison = |why| format!("{} {why} while it held the lock", session.who);
-                latch.release(why.map(poison));
-                say(out, &Reply::Done)
-            }
-            LockOp::ClearPoison => {
-                latch.clear_poison();
-                say(out, &Reply::Done)
-            }
-        }
-    }
-
-    fn event(
-        &self,
-        session: &Session,
-        object: Rc<Object>,
-        id: u64,
-        op: EventOp,
-        out: &mut Outgoing,
-    ) -> Done {
-        let Object::Event(flag) = &*object else {
-            return Err(wrong(id, &object));
-        };
-        match op {
-            EventOp::Set => flag.set(true),
-            EventOp::Clear => flag.set(false),
-            EventOp::IsSet => return say(out, &Reply::Flag(flag.is_set())),
-            EventOp::Wait(patience) => {
-                return self.attempt(session, Pending::Wait(object), patience, out);
-            }
-        }
-        say(out, &Reply::Done)
-    }
-
     /// Does it if it needs no wait.
-    fn attempt(
+    pub(super) fn attempt(
         &self,
         session: &Session,
         mut pending: Pending,
@@ -586,7 +421,7 @@ impl State {
         }
     }
 
-    fn update(
+    pub(super) fn update(
         &self,
         session: &Session,
         call: Call,
@@ -618,25 +453,24 @@ impl Session {
     }
 }
 
-fn put(entries: &mut Entries, key: Bytes<'_>, value: Encoded) {
-    match entries.get_mut(key.0) {
-        Some(entry) => *entry = value,
-        None => drop(entries.insert(key.0.to_vec(), value)),
-    }
-}
-
 fn release(object: &Object, why: Option<String>) {
-    if let Object::Lock(latch) = object {
+    if let Object::Lock(_, latch) = object {
         latch.release(why);
     }
 }
 
-fn wrong(id: u64, object: &Object) -> Refused {
+fn give_back(object: &Object, count: u64) {
+    if let Object::Semaphore(permits) = object {
+        permits.give_back(count);
+    }
+}
+
+pub(super) fn wrong(id: u64, object: &Object) -> Refused {
     let why = format!("the object {id} is a {:?}", object.kind());
     Refused(Refusal::Invalid, why)
 }
 
-fn fail(out: &mut Outgoing, failure: Failure) -> Done {
+pub(super) fn fail(out: &mut Outgoing, failure: Failure) -> Done {
     match failure {
         Failure::TooLate => say(out, &Reply::TooLate),
         Failure::Gone => {

@@ -1,13 +1,12 @@
-//! What a manager keeps that clients wait for: queues, locks and events.
-//!
-//! Each is a state under a lock that is held for a few instructions, and conditions.
+//! A queue that a manager keeps: a state under a lock that is held for a few instructions, and
+//! conditions.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::PoisonError;
 use std::time::Instant;
 
 use crate::process::wire::Encoded;
-use crate::sync::{Condvar, Mutex, MutexGuard, Semaphore};
+use crate::sync::{Condvar, Event, Mutex, MutexGuard};
 
 /// How long an operation may wait, in the manager.
 #[derive(Clone, Copy, Debug)]
@@ -15,6 +14,20 @@ pub(super) enum Until {
     Now,
     Then(Instant),
     Forever,
+}
+
+impl Until {
+    /// Waits until `event` is set; false: it was not in time.
+    pub(super) fn wait(self, event: &Event) -> bool {
+        match self {
+            Until::Now => event.is_set(),
+            Until::Then(deadline) => event.wait_deadline(deadline),
+            Until::Forever => {
+                event.wait();
+                true
+            }
+        }
+    }
 }
 
 /// Why an operation did not do what it was asked to.
@@ -202,101 +215,5 @@ impl Items {
                 self.taken.remove(&client);
             }
         }
-    }
-}
-
-/// A lock, whose waiters are served in the order of their arrival.
-pub(super) struct Latch {
-    /// Its one permit, which whoever holds the lock has taken.
-    turn: Semaphore,
-    state: Mutex<LatchState>,
-}
-
-#[derive(Default)]
-struct LatchState {
-    /// Why what the lock protects cannot be trusted.
-    poison: Option<String>,
-    gone: bool,
-}
-
-impl Latch {
-    pub(super) fn new() -> Latch {
-        Latch {
-            turn: Semaphore::new(1),
-            state: Mutex::default(),
-        }
-    }
-
-    pub(super) fn acquire(&self, until: Until) -> Result<(), Failure> {
-        self.check()?;
-        let turn = match until {
-            Until::Now => self.turn.try_acquire(),
-            Until::Then(deadline) => self.turn.acquire_deadline(deadline),
-            Until::Forever => Some(self.turn.acquire()),
-        };
-        let turn = turn.ok_or(Failure::TooLate)?;
-        self.check()?; // if it is of no use now, it goes on to the next, who looks as well
-        turn.forget();
-        Ok(())
-    }
-
-    fn check(&self) -> Result<(), Failure> {
-        let state = lock(&self.state);
-        match &state.poison {
-            _ if state.gone => Err(Failure::Gone),
-            Some(why) => Err(Failure::Abandoned(why.clone())),
-            None => Ok(()),
-        }
-    }
-
-    /// By who holds it; with a reason why what it protects cannot be trusted, if there is one.
-    pub(super) fn release(&self, why: Option<String>) {
-        if why.is_some() {
-            lock(&self.state).poison = why;
-        }
-        self.turn.add_permits(1);
-    }
-
-    pub(super) fn clear_poison(&self) {
-        lock(&self.state).poison = None;
-    }
-
-    pub(super) fn remove(&self) {
-        lock(&self.state).gone = true;
-        self.turn.add_permits(1); // for those who wait, to see it
-    }
-}
-
-/// An event.
-#[derive(Default)]
-pub(super) struct Flag {
-    /// Set, and gone.
-    state: Mutex<(bool, bool)>,
-    changed: Condvar,
-}
-
-impl Flag {
-    pub(super) fn set(&self, to: bool) {
-        lock(&self.state).0 = to;
-        self.changed.notify_all();
-    }
-
-    pub(super) fn is_set(&self) -> bool {
-        lock(&self.state).0
-    }
-
-    pub(super) fn wait(&self, until: Until) -> Result<(), Failure> {
-        let ready = |&mut (set, gone): &mut (bool, bool)| match (gone, set) {
-            (true, _) => Some(Err(Failure::Gone)),
-            (_, set) => set.then_some(Ok(())),
-        };
-        let (state, waited) = wait(&self.changed, lock(&self.state), until, ready);
-        drop(state);
-        waited
-    }
-
-    pub(super) fn remove(&self) {
-        lock(&self.state).1 = true;
-        self.changed.notify_all();
     }
 }

@@ -155,9 +155,14 @@ proptest! {
         state.enter(&session);
         let mut out = Outgoing::default();
         // An object of each kind, but for a user's.
-        for kind in 0..5 {
-            let bytes = [0, kind];
-            let create: Request<'_> = postcard::from_bytes(&bytes).unwrap();
+        let kinds = [Kind::Dict, Kind::List, Kind::Queue, Kind::Lock, Kind::Event, Kind::Condvar];
+        let creates = kinds.map(Request::Create).into_iter();
+        let counted = [
+            Request::CreateSemaphore(2, false),
+            Request::CreateSemaphore(2, true),
+            Request::CreateBarrier(2),
+        ];
+        for create in creates.chain(counted) {
             state.perform(&session, create, Vec::new(), &mut out).unwrap();
         }
         for bytes in requests.iter().chain([&noise]) {
