@@ -109,7 +109,7 @@ impl Socket {
     fn handle(fd: OwnedFd, kind: Kind, shared: Arc<Shared>) -> Socket {
         Socket {
             registration: Registration {
-                source: Source::new(kind == Kind::Stream),
+                source: Source::new(kind == Kind::Stream, &*shared),
                 fd: fd.as_raw_fd(),
             },
             fd,

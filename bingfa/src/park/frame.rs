@@ -26,6 +26,7 @@ use super::locals::Locals;
 use super::task::{Header, TaskRef};
 use crate::registry::{Live, State};
 use crate::stack::{Extent, Owner, Stack};
+use crate::sys::cache::fetch;
 
 /// Why a coroutine switched to its worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -196,19 +197,8 @@ pub(crate) fn prefetch_stack(frame: &Frame) {
     for line in 0..4 {
         fetch(depth.wrapping_add(line * 64));
     }
-    fetch(frame.task.get().cast());
-}
-
-#[inline(always)]
-fn fetch(address: *const u8) {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: a prefetch is a hint that accepts any address and changes nothing.
-    unsafe {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        _mm_prefetch::<_MM_HINT_T0>(address.cast());
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = address;
+    let word = std::mem::offset_of!(Header, word);
+    fetch(frame.task.get().wrapping_byte_add(word).cast());
 }
 
 impl Frame {

@@ -48,6 +48,8 @@ pub(crate) struct Home {
     slice_over: AtomicBool,
     /// The same tick, for the worker: timers and I/O have waited long enough.
     turn_due: AtomicBool,
+    /// A turn took far longer than it should: for the watchdog.
+    turned_late: AtomicBool,
     /// Counts resumptions; the watchdog compares. Written by the worker alone.
     pub(crate) resumed: AtomicU64,
     /// The library is at work of its own in a coroutine: nobody is a hog meanwhile.
@@ -75,6 +77,7 @@ impl Home {
                 sleeper: Arc::new(Sleeper::new()),
                 slice_over: AtomicBool::new(false),
                 turn_due: AtomicBool::new(false),
+                turned_late: AtomicBool::new(false),
                 resumed: AtomicU64::new(0),
                 excused: AtomicBool::new(false),
                 closed: Mutex::default(),
@@ -217,10 +220,22 @@ impl Home {
         self.turn_due.load(Relaxed) // as in `tick`
     }
 
-    /// The worker looks at timers and I/O.
+    /// The worker looks at timers and I/O. `late` if the last look was long ago although it
+    /// had coroutines to run.
     #[inline]
-    pub(crate) fn turned(&self) {
+    pub(crate) fn turned(&self, late: bool) {
         self.turn_due.store(false, Relaxed); // as in `tick`
+        if late {
+            self.turned_late.store(true, Relaxed); // as in `tick`
+        }
+    }
+
+    /// True if a turn was late since the last call. For the watchdog.
+    pub(crate) fn take_turned_late(&self) -> bool {
+        // Relaxed: a hint; one that is overwritten comes again with the next late turn.
+        let late = self.turned_late.load(Relaxed);
+        self.turned_late.store(false, Relaxed);
+        late
     }
 
     /// True, once, after a tick of the watchdog.

@@ -18,6 +18,7 @@ use std::os::fd::RawFd;
 use std::ptr::{self, NonNull};
 
 use super::source::Source;
+use crate::sys::cache::fetch;
 use crate::sys::errno;
 use crate::sys::socket::{self, MSG_DONTWAIT, POLLIN, POLLOUT, msghdr};
 
@@ -151,6 +152,24 @@ impl Op {
             result: Cell::new(None),
             tries_again: false,
             link,
+        }
+    }
+
+    /// Has the processor fetch what the owner, among thousands, will touch after the wait.
+    /// Soon: the socket.
+    #[inline]
+    pub(crate) fn fetch_source(&self) {
+        if let Some(source) = self.source {
+            fetch(source.as_ptr().cast());
+        }
+    }
+
+    /// Next: what the socket, fetched by now, points to.
+    #[inline]
+    pub(crate) fn fetch_near(&self) {
+        if let Some(source) = self.source {
+            // SAFETY: a source outlives the operations that name it.
+            unsafe { source.as_ref() }.fetch_near();
         }
     }
 

@@ -7,6 +7,7 @@ use std::sync::atomic::{
 };
 
 use super::drivers;
+use crate::sys::cache::fetch;
 
 static LAST_ID: AtomicU64 = AtomicU64::new(0);
 
@@ -22,18 +23,28 @@ pub(crate) struct Source {
     pub(super) registered: AtomicU64,
     /// Whether this is a byte stream, where order matters and messages do not.
     pub(super) stream: bool,
+    /// Where the socket's owner reads before each operation: a hint.
+    near: usize,
 }
 
 impl Source {
-    /// The source of a descriptor that was just opened. `stream` for `SOCK_STREAM`.
-    pub(crate) fn new(stream: bool) -> Source {
+    /// The source of a descriptor that was just opened. `stream` for `SOCK_STREAM`; `near`
+    /// is what the socket's owner reads before each operation.
+    pub(crate) fn new<T>(stream: bool, near: &T) -> Source {
         // Relaxed: only the number's uniqueness counts.
         let id = LAST_ID.fetch_add(1, Relaxed) + 1;
         Source {
             id,
             registered: AtomicU64::new(0),
             stream,
+            near: std::ptr::from_ref(near).addr(),
         }
+    }
+
+    /// Has the processor fetch what the operation after the current one will read.
+    #[inline]
+    pub(super) fn fetch_near(&self) {
+        fetch(std::ptr::without_provenance(self.near));
     }
 
     /// Removes `fd` from every worker's epoll. Called before `fd` is closed or given

@@ -21,6 +21,7 @@ use std::sync::atomic::{
 };
 
 use super::op::{NONE, Op};
+use crate::sys::cache::fetch;
 
 /// The first chunk covers this many descriptors, each further one twice as many.
 const FIRST: usize = 1024;
@@ -87,6 +88,15 @@ impl Waiting {
         // Relaxed: the owner reads what it wrote (invariant 1).
         self.head(fd)
             .and_then(|head| NonNull::new(head.load(Relaxed)))
+    }
+
+    /// Has the processor fetch what [`for_each`](Self::for_each) will look at first.
+    #[inline]
+    pub(super) fn fetch_first(&self, fd: RawFd) {
+        if let Some(op) = self.first(fd) {
+            fetch(op.as_ptr().cast());
+            fetch(op.as_ptr().wrapping_add(1).wrapping_byte_sub(1).cast());
+        }
     }
 
     /// Appends `op` to the ring of its descriptor.

@@ -18,6 +18,21 @@ use crate::sys::task;
 const SLICE: Duration = Duration::from_millis(2);
 /// After so many ticks without a busy worker the watchdog goes to sleep.
 const QUIET_TICKS: u32 = 50;
+/// After so many ticks without a long turn, the ticks come four times as slowly: where
+/// coroutines only ever run for microseconds there are no slices to end, and a tick costs
+/// the busy core two context switches. The first one that computes then has a longer slice.
+const CALM_TICKS: u32 = 50;
+const CALM_SLICE: Duration = Duration::from_millis(8);
+
+/// What a tick finds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Look {
+    Asleep,
+    /// Its coroutines give way soon.
+    Calm,
+    /// One of its coroutines runs for long.
+    Busy,
+}
 
 struct Watched {
     home: &'static Home,
@@ -95,19 +110,23 @@ fn wake_up() {
 }
 
 fn tick() {
-    let mut quiet = 0;
+    let (mut quiet, mut calm) = (0, 0);
     loop {
-        std::thread::sleep(SLICE);
+        std::thread::sleep(if calm > CALM_TICKS { CALM_SLICE } else { SLICE });
         let mut list = watched();
-        let mut busy = false;
+        quiet += 1;
+        calm += 1;
         for watched in list.iter_mut() {
-            busy |= look_at(watched);
+            match look_at(watched) {
+                Look::Asleep => {}
+                Look::Calm => quiet = 0,
+                Look::Busy => (quiet, calm) = (0, 0),
+            }
         }
-        quiet = if busy { 0 } else { quiet + 1 };
         if quiet > QUIET_TICKS {
             ASLEEP.store(true, SeqCst);
             fence(SeqCst); // pairs with `rouse`
-            if list.iter_mut().any(look_at) {
+            if list.iter_mut().any(|each| look_at(each) != Look::Asleep) {
                 ASLEEP.store(false, SeqCst);
             }
             while ASLEEP.load(SeqCst) {
@@ -118,15 +137,15 @@ fn tick() {
     }
 }
 
-/// One tick for one worker; true if it is running coroutines.
-fn look_at(watched: &mut Watched) -> bool {
+/// One tick for one worker.
+fn look_at(watched: &mut Watched) -> Look {
     let home = watched.home;
     watched.shared.wake_if_work_waits();
     let resumed = home.resumed.load(Relaxed);
     if home.sleeper.is_sleeping() {
         watched.resumed = resumed;
         watched.since = Instant::now();
-        return false;
+        return Look::Asleep;
     }
     home.tick();
     if resumed != watched.resumed || home.is_excused() {
@@ -134,12 +153,16 @@ fn look_at(watched: &mut Watched) -> bool {
         watched.since = Instant::now();
         watched.cpu = None;
         watched.named = false;
-        return true;
+        return if home.take_turned_late() {
+            Look::Busy
+        } else {
+            Look::Calm
+        };
     }
     let limit = watched.shared.config.hog_threshold;
     let held = watched.since.elapsed();
     if watched.named || limit.is_zero() || held < limit / 2 {
-        return true;
+        return Look::Busy;
     }
     let cpu = task::cpu_time(watched.tid).unwrap_or_default();
     let used = cpu.saturating_sub(*watched.cpu.get_or_insert(cpu));
@@ -148,7 +171,7 @@ fn look_at(watched: &mut Watched) -> bool {
         watched.named = true;
         name_hog(home, held);
     }
-    true
+    Look::Busy
 }
 
 fn name_hog(home: &Home, held: Duration) {

@@ -34,8 +34,12 @@ use crate::registry::State;
 use crate::registry::cells::STACKS;
 
 /// How long a worker runs coroutines before it looks at timers and I/O again.
-const TURN: Duration = Duration::from_micros(100);
+const TURN: Duration = Duration::from_micros(250);
 const MAX_TURN: u64 = 4096;
+/// A turn of this length has a coroutine in it whose slices must be ended in time.
+const LATE: Duration = Duration::from_millis(1);
+/// How far apart an idle worker's firings are at least, where it waits for several timers.
+const LEAST_TIMER_DISTANCE: Duration = Duration::from_micros(100);
 /// How far apart an idle worker's firings are at most, where it waits for a crowd of timers.
 const MOST_TIMER_DISTANCE: Duration = Duration::from_millis(1);
 /// How long a worker looks for mail before it sleeps: as long as it takes to wake one that
@@ -441,7 +445,7 @@ impl Worker {
         let now = Instant::now();
         let spent = now.duration_since(self.turned.get());
         self.turned.set(now);
-        self.home.turned();
+        self.home.turned(spent > LATE);
         let size = self.turn_size.get();
         let scaled = u128::from(size) * TURN.as_nanos() / spent.as_nanos().max(1);
         // Grow slowly, shrink at once.
@@ -502,11 +506,15 @@ impl Worker {
         if done.is_empty() {
             return;
         }
-        for op in done.drain(..) {
+        for op in done.iter() {
             // SAFETY: completed and not yet resumed, so its frame is still there.
-            let owner = unsafe { op.as_ref() }.owner;
-            let frame =
-                NonNull::new(owner.cast_mut().cast::<Frame>()).expect("every op has an owner");
+            unsafe { op.as_ref() }.fetch_source();
+        }
+        for op in done.drain(..) {
+            // SAFETY: as above.
+            let op = unsafe { op.as_ref() };
+            op.fetch_near();
+            let frame = NonNull::new(op.owner.cast_mut().cast()).expect("every op has an owner");
             let block = super::alive(&frame);
             block.op.set(std::ptr::null());
             block.live.set(State::Ready);
@@ -520,7 +528,7 @@ impl Worker {
     fn idle(&self) {
         let now = Instant::now();
         self.turned.set(now);
-        self.home.turned();
+        self.home.turned(false);
         self.turn_due.set(self.resumed() + self.turn_size.get());
         self.queue(|queue| queue.tick(now));
         self.fire_timers(now);
@@ -613,12 +621,13 @@ impl Worker {
     }
 
     /// How long to sleep if nothing else happens. A lone timer is exact, but firings keep a
-    /// distance of a turn, and of up to a millisecond if hundreds of thousands are armed:
+    /// distance, of up to a millisecond if hundreds of thousands are armed:
     /// a crowd does not cost a sleep each.
     fn until_next_timers(&self, now: Instant) -> Option<Duration> {
         let timers = |timers: &mut Timers<Target>| (timers.next_due(now), timers.len());
         let (due, armed) = self.home.timers(timers);
-        let distance = TURN.max(MOST_TIMER_DISTANCE.min(Duration::from_nanos(2 * armed as u64)));
+        let distance = LEAST_TIMER_DISTANCE
+            .max(MOST_TIMER_DISTANCE.min(Duration::from_nanos(2 * armed as u64)));
         let since = |fired| now.saturating_duration_since(fired);
         let rested = self.fired.get().map_or(distance, since);
         Some(due?.max(distance.saturating_sub(rested)))

@@ -2,6 +2,7 @@
 
 #[cfg(all(feature = "process", not(loom)))]
 pub(crate) mod attributes;
+pub(crate) mod cache;
 #[cfg(not(loom))]
 pub(crate) mod epoll;
 pub(crate) mod errno;

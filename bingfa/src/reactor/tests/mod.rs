@@ -198,7 +198,7 @@ impl<S: AsRawFd> Socket<S> {
     fn new(io: S, stream: bool) -> Socket<S> {
         Socket {
             io,
-            source: Source::new(stream),
+            source: Source::new(stream, &()),
         }
     }
 
