@@ -145,17 +145,20 @@ fn child() {
     }
 }
 
-/// Not a test of its own, either: a coroutine that waits, the first in its process.
+/// Not a test of its own, either: coroutines that wait, the first in their process.
 #[test]
 fn waiting_child() {
     if std::env::var_os(CHILD).is_some() {
-        let builder = Runtime::builder().workers(1).hog_threshold(10 * SHORT);
+        let builder = Runtime::builder().workers(2).hog_threshold(10 * SHORT);
         let runtime = builder.build().unwrap();
-        runtime.spawn(|| thread::sleep(SHORT)).join().unwrap();
+        let wait = || thread::sleep(SHORT);
+        let both = [runtime.spawn(wait), runtime.spawn(wait)];
+        coroutine::join_all(both).unwrap();
     }
 }
 
-/// Reads the symbols of this whole program, which takes much longer than 10 ms.
+/// The first to wait reads the symbols of this whole program, which takes longer than 10 ms, and
+/// the second waits for that.
 #[test]
 fn the_work_of_the_check_is_not_blamed_on_a_coroutine() {
     let mut command = Command::new(std::env::current_exe().unwrap());

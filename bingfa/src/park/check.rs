@@ -113,7 +113,12 @@ pub(super) fn suspension() {
     if cancel::is_unwinding() {
         return; // a second panic now would abort and hide the first
     }
-    if let Some((symbol, why)) = find() {
+    // The first look reads the symbols of the whole program, and others wait for that.
+    let found = match local::home() {
+        Some(home) => home.excused(find),
+        None => find(),
+    };
+    if let Some((symbol, why)) = found {
         panic!("bingfa: suspended inside `{symbol}`: {why}");
     }
 }
@@ -143,14 +148,6 @@ fn judge(frame: &backtrace::Frame) -> Verdict {
     if std::ptr::addr_eq(frame.symbol_address(), frame::run_tasks as *const ()) {
         return Verdict::Shell; // known by its address, so without symbols, too
     }
-    // The first such look reads the symbols of the whole program.
-    match local::home() {
-        Some(home) => home.excused(|| judge_by_symbols(frame)),
-        None => judge_by_symbols(frame),
-    }
-}
-
-fn judge_by_symbols(frame: &backtrace::Frame) -> Verdict {
     let mut verdict = Verdict::Harmless;
     // Calls back once for the function and once for each that was inlined into it.
     backtrace::resolve_frame(frame, |symbol| {
