@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use super::poison::Owner;
 use super::shared::{Shared, can_be_sent};
-use super::waiting;
+use super::{polling, waiting};
 use crate::park::cancel;
 use crate::shm::barrier::{self, Arrival, Arrived, End};
 use crate::shm::kind::Kind;
@@ -206,6 +206,30 @@ impl Barrier {
         self.wait_until(Some(deadline))
     }
 
+    /// Waits until all have come, as an async task.
+    ///
+    /// # Errors
+    /// As [`wait`](Self::wait).
+    ///
+    /// # Panics
+    /// As [`wait`](Self::wait).
+    ///
+    /// # Cancellation
+    /// Dropping the future takes the arrival back.
+    pub async fn wait_async(&self) -> Result<BarrierWaitResult, BrokenBarrier> {
+        let mut present = match self.arrive()? {
+            None => return Ok(BarrierWaitResult::new(true)),
+            Some(present) => present,
+        };
+        let word = &self.barrier().word;
+        let end = polling::done(&self.shared, word, |_| present.end().into()).await;
+        present.arrival = None;
+        match end {
+            End::Met => Ok(BarrierWaitResult::new(false)),
+            End::Broken => Err(self.broken()),
+        }
+    }
+
     /// Whether it is broken.
     #[doc(alias = "broken")]
     #[must_use]
@@ -219,20 +243,29 @@ impl Barrier {
         self.barrier().reset();
     }
 
+    /// `None`: all are there, and the caller leads them.
+    #[track_caller]
+    fn arrive(&self) -> Result<Option<Present<'_>>, BrokenBarrier> {
+        let (barrier, arena) = (self.barrier(), self.shared.arena());
+        match barrier.arrive(arena) {
+            Arrived::Leader => Ok(None),
+            Arrived::Broken => Err(self.broken()),
+            Arrived::Follower(arrival) => Ok(Some(Present {
+                barrier,
+                arrival: Some(arrival),
+            })),
+        }
+    }
+
     #[track_caller]
     fn wait_until(
         &self,
         deadline: Option<Instant>,
     ) -> Result<Option<BarrierWaitResult>, BrokenBarrier> {
-        let (barrier, arena) = (self.barrier(), self.shared.arena());
-        let mut present = match barrier.arrive(arena) {
-            Arrived::Leader => return Ok(Some(BarrierWaitResult::new(true))),
-            Arrived::Broken => return Err(self.broken()),
-            Arrived::Follower(arrival) => Present {
-                barrier,
-                arrival: Some(arrival),
-            },
+        let Some(mut present) = self.arrive()? else {
+            return Ok(Some(BarrierWaitResult::new(true)));
         };
+        let barrier = self.barrier();
         let ended = |_| present.end().into();
         let family = self.shared.family();
         let ended = waiting::wait_for(family, &barrier.word, WHAT, deadline, ended);

@@ -107,11 +107,7 @@ impl BoundedSemaphore {
     /// See [`Semaphore`](super::Semaphore).
     #[track_caller]
     pub fn acquire_many(&self, count: usize) -> SemaphorePermit<'_> {
-        let bound = self.bound();
-        assert!(
-            count <= bound,
-            "{count} permits of a semaphore with {bound}"
-        );
+        self.check(count);
         loop {
             if let Some(permit) = semaphore::acquire(&self.shared, count, None) {
                 return permit;
@@ -149,6 +145,38 @@ impl BoundedSemaphore {
         deadline: Instant,
     ) -> Option<SemaphorePermit<'_>> {
         semaphore::acquire(&self.shared, count, Some(deadline))
+    }
+
+    /// Waits for a permit, as an async task, and takes it.
+    ///
+    /// # Panics
+    /// As [`acquire`](Self::acquire).
+    ///
+    /// # Cancellation
+    /// Dropping the future leaves; it has taken no permit.
+    pub async fn acquire_async(&self) -> SemaphorePermit<'_> {
+        self.acquire_many_async(1).await
+    }
+
+    /// Waits for so many permits, as an async task, and takes them, all at once.
+    ///
+    /// # Panics
+    /// As [`acquire_many`](Self::acquire_many).
+    ///
+    /// # Cancellation
+    /// Dropping the future leaves; it has taken no permits.
+    pub async fn acquire_many_async(&self, count: usize) -> SemaphorePermit<'_> {
+        self.check(count);
+        semaphore::acquire_async(&self.shared, count).await
+    }
+
+    #[track_caller]
+    fn check(&self, count: usize) {
+        let bound = self.bound();
+        assert!(
+            count <= bound,
+            "{count} permits of a semaphore with {bound}"
+        );
     }
 
     /// Puts permits back that were taken and [forgotten](SemaphorePermit::forget), in whatever

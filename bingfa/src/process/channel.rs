@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::queue::{Core, FOREVER, Wait};
+use super::queue_async::{Get, Put};
 use super::queue_error::{GetError, PutError};
 use super::shared::Shared;
 use crate::shm::end::End;
@@ -135,6 +136,12 @@ impl<T: Serialize> Sender<T> {
     pub fn send_timeout(&self, item: T, limit: Duration) -> Result<(), PutError<T>> {
         Core(&self.queue).put(item, Wait::within(limit), true)
     }
+
+    /// Sends `item`, as an async task or as an arm of a [`Select`](crate::queue::Select); see
+    /// [`send`](Self::send).
+    pub fn send_async(&self, item: T) -> Put<'_, T> {
+        Put::new(Core(&self.queue), item, true)
+    }
 }
 
 impl<T: DeserializeOwned> Receiver<T> {
@@ -169,6 +176,12 @@ impl<T: DeserializeOwned> Receiver<T> {
     #[track_caller]
     pub fn recv_timeout(&self, limit: Duration) -> Result<T, GetError> {
         Core(&self.queue).get(Wait::within(limit), true)
+    }
+
+    /// Takes the oldest item, as an async task or as an arm of a
+    /// [`Select`](crate::queue::Select); see [`recv`](Self::recv).
+    pub fn recv_async(&self) -> Get<'_, T> {
+        Get::new(Core(&self.queue), true)
     }
 
     /// The items as they come, until there is no sender any more or one cannot be decoded.

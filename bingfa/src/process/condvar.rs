@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use super::locked::{self, MutexGuard};
 use super::poison::LockResult;
 use super::shared::{Shared, can_be_sent};
-use super::waiting;
+use super::{polling, waiting};
 use crate::park::wait::about_to_wait;
 use crate::shm::condvar::{self, Ticket};
 use crate::shm::kind::Kind;
@@ -198,6 +198,54 @@ impl Condvar {
         }
     }
 
+    /// As [`wait`](Self::wait), as an async task.
+    ///
+    /// # Errors
+    /// With the guard, if the mutex is poisoned.
+    ///
+    /// # Panics
+    /// As [`wait`](Self::wait).
+    ///
+    /// # Cancellation
+    /// Dropping the future leaves, *without* the mutex. If it was notified, somebody else is
+    /// notified in its place.
+    pub async fn wait_async<'a, T: ?Sized>(
+        &self,
+        guard: MutexGuard<'a, T>,
+    ) -> LockResult<MutexGuard<'a, T>> {
+        let mut waiter = self.waiter();
+        let (shared, data) = guard.into_parts();
+        let served = |_| waiter.is_served().then_some(()).into();
+        polling::done(&self.shared, &self.condvar().word, served).await;
+        locked::acquire_async(shared).await;
+        waiter.ticket = None;
+        locked::guard(shared, data)
+    }
+
+    /// As [`wait_while`](Self::wait_while), as an async task.
+    ///
+    /// # Errors
+    /// With the guard, if the mutex is poisoned.
+    ///
+    /// # Panics
+    /// As [`wait`](Self::wait).
+    ///
+    /// # Cancellation
+    /// As for [`wait_async`](Self::wait_async).
+    pub async fn wait_while_async<'a, T: ?Sized, F>(
+        &self,
+        mut guard: MutexGuard<'a, T>,
+        mut condition: F,
+    ) -> LockResult<MutexGuard<'a, T>>
+    where
+        F: FnMut(&mut T) -> bool,
+    {
+        while condition(&mut *guard) {
+            guard = self.wait_async(guard).await?;
+        }
+        Ok(guard)
+    }
+
     /// Ends one wait, if there is one: the longest.
     ///
     /// # Panics
@@ -217,6 +265,17 @@ impl Condvar {
         self.condvar().notify_all(self.shared.arena());
     }
 
+    /// Gets in line, before the mutex is free: whoever has it next notifies us, too.
+    #[track_caller]
+    fn waiter(&self) -> Waiter<'_> {
+        let condvar = self.condvar();
+        Waiter {
+            shared: &self.shared,
+            condvar,
+            ticket: Some(condvar.enter(self.shared.arena())),
+        }
+    }
+
     /// True: the deadline has passed.
     #[track_caller]
     fn wait_until<'a, T: ?Sized>(
@@ -225,14 +284,8 @@ impl Condvar {
         deadline: Option<Instant>,
     ) -> (LockResult<MutexGuard<'a, T>>, bool) {
         about_to_wait(); // now, while the guard can still unwind
-        self.shared.arena(); // not in a fork
         let condvar = self.condvar();
-        // Before the mutex is free: whoever has it next notifies us, too.
-        let mut waiter = Waiter {
-            shared: &self.shared,
-            condvar,
-            ticket: Some(condvar.enter(self.shared.arena())),
-        };
+        let mut waiter = self.waiter();
         let (shared, data) = guard.into_parts();
         let served = |_| waiter.is_served().then_some(()).into();
         let family = self.shared.family();

@@ -6,12 +6,16 @@
 
 use std::fmt;
 use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use super::polling::{Arm, Pending, is_an_arm};
 use super::shared::{Shared, can_be_sent};
 use super::waiting;
-use crate::shm::event;
+use crate::shm::event::{self, Before};
 use crate::shm::kind::Kind;
+use crate::shm::word::Word;
 
 /// A flag between processes that can be waited for: as [`sync::Event`](crate::sync::Event).
 ///
@@ -144,7 +148,77 @@ impl Event {
         let was_set = |_| event.was_set(before).then_some(()).into();
         waiting::wait_for(family, &event.word, WHAT, deadline, was_set).is_some()
     }
+
+    /// Waits until it is set, as an async task or as an arm of a [`Select`](crate::queue::Select).
+    ///
+    /// # Panics
+    /// As [`set`](Self::set).
+    ///
+    /// # Cancellation
+    /// Dropping the future leaves; there is nothing to lose.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    /// use bingfa::process::{self, Event};
+    ///
+    /// let ready = Event::new()?;
+    /// process::spawn(ready.clone(), |ready: Event| ready.set());
+    /// bingfa::select! {
+    ///     arm(ready.wait_async()) => {}
+    ///     timeout(Duration::from_secs(60)) => panic!("it takes long"),
+    /// }
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn wait_async(&self) -> EventWait<'_> {
+        self.shared.arena(); // not in a fork
+        EventWait(Arm::new(Waiting {
+            event: self,
+            before: self.event().before(),
+        }))
+    }
 }
+
+/// A wait for an [`Event`]; see [`Event::wait_async`].
+///
+/// Once it has seen the event set it is over, also if the event is cleared again, or another
+/// arm of a select wins.
+#[must_use = "it does nothing unless it is awaited or selected"]
+pub struct EventWait<'a>(Arm<Waiting<'a>>);
+
+struct Waiting<'a> {
+    event: &'a Event,
+    /// `None`: it was set.
+    before: Option<Before>,
+}
+
+impl Pending for Waiting<'_> {
+    fn attempt(&mut self) -> bool {
+        if self.may_succeed() {
+            self.before = None;
+        }
+        self.before.is_none()
+    }
+
+    fn may_succeed(&self) -> bool {
+        let was_set = |before| self.event.event().was_set(before);
+        self.before.is_none_or(was_set)
+    }
+
+    fn waits_on(&self) -> (&Shared, &Word) {
+        (&self.event.shared, &self.event.event().word)
+    }
+}
+
+impl Future for EventWait<'_> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        self.0.poll(context)
+    }
+}
+
+is_an_arm!(EventWait);
 
 can_be_sent!(Event: Kind::Event);
 

@@ -15,7 +15,7 @@ use std::time::Instant;
 
 use super::poison::{LockResult, TryLockError, TryLockResult, wrap};
 use super::shared::Shared;
-use super::{Pod, waiting};
+use super::{Pod, polling, waiting};
 use crate::park::{cancel, carrier};
 use crate::shm::blame::Poison;
 use crate::shm::kind::Kind;
@@ -89,7 +89,7 @@ impl<'a, T: ?Sized> MutexGuard<'a, T> {
 }
 
 impl<'a, T: ?Sized> MutexGuard<'a, T> {
-    /// Unlocks, for somebody who locks again by [`lock`].
+    /// Unlocks, for somebody who locks again.
     pub(super) fn into_parts(self) -> (&'a Shared, NonNull<T>) {
         (self.shared, self.data)
     }
@@ -97,16 +97,21 @@ impl<'a, T: ?Sized> MutexGuard<'a, T> {
 
 impl<T: ?Sized> Drop for MutexGuard<'_, T> {
     fn drop(&mut self) {
-        let arena = self.shared.family().arena();
-        if arena.forked() {
-            return; // the lock is the other process's
-        }
-        let lock = lock_of(self.shared);
-        if !self.unwinding && cancel::is_panicking() {
-            lock.poison.panicked(std::process::id() as i32);
-        }
-        lock.unlock(arena);
+        unlock(self.shared, self.unwinding);
     }
+}
+
+/// What the drop of a guard does. `unwinding`: whether its carrier was when it got the lock.
+pub(super) fn unlock(shared: &Shared, unwinding: bool) {
+    let arena = shared.family().arena();
+    if arena.forked() {
+        return; // the lock is the other process's
+    }
+    let lock = lock_of(shared);
+    if !unwinding && cancel::is_panicking() {
+        lock.poison.panicked(std::process::id() as i32);
+    }
+    lock.unlock(arena);
 }
 
 impl<T: ?Sized> Deref for MutexGuard<'_, T> {
@@ -136,10 +141,22 @@ pub(super) fn me(shared: &Shared) -> Owner {
     Owner::new(shared.family().me(), carrier::id())
 }
 
+/// The caller, if it is an async task, or gets a guard that may wander: somebody of this process.
+#[track_caller]
+pub(super) fn somebody(shared: &Shared) -> Owner {
+    shared.arena(); // not in a fork
+    Owner::new(shared.family().me(), carrier::ANONYMOUS)
+}
+
 /// Waits for the lock. `data` is that of the object.
 #[track_caller]
 pub(super) fn lock<T: ?Sized>(shared: &Shared, data: NonNull<T>) -> LockResult<MutexGuard<'_, T>> {
-    acquire(shared, None);
+    acquire(shared, me(shared), None);
+    guard(shared, data)
+}
+
+/// The guard of a lock that was acquired. `data` is that of the object.
+pub(super) fn guard<T: ?Sized>(shared: &Shared, data: NonNull<T>) -> LockResult<MutexGuard<'_, T>> {
     wrap(lock_of(shared).poison.get(), MutexGuard::new(shared, data))
 }
 
@@ -152,21 +169,25 @@ pub(super) fn try_lock<T: ?Sized>(
 ) -> TryLockResult<MutexGuard<'_, T>> {
     let had = match deadline {
         None => lock_of(shared).try_lock(me(shared)),
-        Some(_) => acquire(shared, deadline),
+        Some(_) => acquire(shared, me(shared), deadline),
     };
     if !had {
         return Err(TryLockError::WouldBlock);
     }
-    Ok(wrap(
-        lock_of(shared).poison.get(),
-        MutexGuard::new(shared, data),
-    )?)
+    Ok(guard(shared, data)?)
 }
 
-/// Takes the lock; false: `deadline` came first.
+/// Takes the lock, as an async task.
+pub(super) async fn acquire_async(shared: &Shared) {
+    let (lock, me) = (lock_of(shared), somebody(shared));
+    let attempt = |_| lock.try_lock(me).then_some(()).into();
+    polling::done(shared, &lock.word, attempt).await;
+}
+
+/// Takes the lock as `me`; false: `deadline` came first.
 #[track_caller]
-pub(super) fn acquire(shared: &Shared, deadline: Option<Instant>) -> bool {
-    let (lock, me) = (lock_of(shared), me(shared));
+pub(super) fn acquire(shared: &Shared, me: Owner, deadline: Option<Instant>) -> bool {
+    let lock = lock_of(shared);
     if lock.try_lock(me) {
         return true;
     }

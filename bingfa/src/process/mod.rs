@@ -20,7 +20,8 @@
 //! The locks of [`sync`](crate::sync) have a twin here, for plain data in shared memory
 //! ([`Mutex`], [`RwLock`], [`ReentrantLock`]) or none ([`Semaphore`], [`BoundedSemaphore`],
 //! [`Event`], [`Condvar`], [`Barrier`]); each says what becomes of those who wait when a
-//! process is killed.
+//! process is killed. Async tasks wait by the `_async` forms, and
+//! [`select!`](crate::select) for the first of several queues, channels and events.
 //!
 //! # How a child begins
 //!
@@ -65,9 +66,12 @@ mod locked;
 pub mod manager;
 mod mutex;
 mod named;
+mod owned;
 mod pipe;
 mod poison;
+mod polling;
 mod queue;
+mod queue_async;
 mod queue_error;
 mod raw;
 mod record;
@@ -92,13 +96,17 @@ pub use child::init;
 pub use command::{Child, Command};
 pub use condvar::Condvar;
 pub use error::JoinError;
-pub use event::Event;
+pub use event::{Event, EventWait};
 pub use fd::Fd;
 pub use handle::{JoinHandle, Process, active_children, current, parent};
 pub use mutex::{Mutex, MutexGuard};
+pub use owned::{
+    OwnedMutexGuard, OwnedRwLockReadGuard, OwnedRwLockWriteGuard, OwnedSemaphorePermit,
+};
 pub use pipe::{Connection, pipe};
 pub use poison::{LockResult, Owner, PoisonError, TryLockError, TryLockResult};
 pub use queue::Queue;
+pub use queue_async::{Get, Join, Put};
 pub use queue_error::{Abandoned, Closed, GetError, Last, PutError, Unjoined};
 pub use raw::{RawArray, RawValue};
 pub use reentrant_lock::{ReentrantLock, ReentrantLockGuard};

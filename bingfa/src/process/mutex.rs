@@ -70,11 +70,11 @@ impl<T: Pod> Mutex<T> {
         Self { shared, data }
     }
 
-    fn shared(&self) -> &Shared {
+    pub(super) fn shared(&self) -> &Shared {
         &self.shared
     }
 
-    fn data(&self) -> NonNull<T> {
+    pub(super) fn data(&self) -> NonNull<T> {
         locked::data::<T>(&self.shared).cast()
     }
 
@@ -123,6 +123,25 @@ impl<T: Pod> Mutex<T> {
             Some(deadline) => locked::try_lock(&self.shared, self.data(), Some(deadline)),
             None => Ok(self.lock()?), // further than the clock goes
         }
+    }
+
+    /// Waits for the lock, as an async task, and takes it. (In a coroutine or thread:
+    /// [`lock`](Self::lock).)
+    ///
+    /// The guard is not `Send`; one that is comes from
+    /// [`lock_owned_async`](Self::lock_owned_async).
+    ///
+    /// # Errors
+    /// As [`lock`](Self::lock).
+    ///
+    /// # Panics
+    /// As [`lock`](Self::lock).
+    ///
+    /// # Cancellation
+    /// Dropping the future leaves; it does not have the lock.
+    pub async fn lock_async(&self) -> LockResult<MutexGuard<'_, T>> {
+        locked::acquire_async(&self.shared).await;
+        locked::guard(&self.shared, self.data())
     }
 
     /// Whether the lock is poisoned.

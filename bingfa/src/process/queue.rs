@@ -23,6 +23,7 @@ use crate::queue::TooManyDone;
 use crate::shm::arena::Arena;
 use crate::shm::kind::Kind;
 use crate::shm::ring::{LONGEST_INLINE, Message, Put, Received, Ring, Writer};
+use crate::shm::word::Word;
 
 /// A queue between processes: first in, first out, any number of producers and consumers, on
 /// threads and coroutines.
@@ -156,7 +157,7 @@ impl<'a> Core<'a> {
         arena
     }
 
-    fn closed(self, by_hand: bool) -> Closed {
+    pub(super) fn closed(self, by_hand: bool) -> Closed {
         Closed {
             last: self.ring().last().map(Last::new),
             by_hand,
@@ -165,11 +166,17 @@ impl<'a> Core<'a> {
 
     /// Whether some other process had the queue, and none has any more. `None`: to be asked
     /// again, before any sleep: nobody may be left to end that.
-    fn is_alone(self) -> Option<bool> {
+    pub(super) fn is_alone(self) -> Option<bool> {
         if self.ring().last().is_none() {
             return Some(false);
         }
         self.0.handle().has_others().map(|others| !others)
+    }
+
+    /// Whether a wait may have ended because others have gone.
+    pub(super) fn may_be_over(self, may_be_alone: bool) -> bool {
+        let closed = self.ring().is_closed() || self.ring().has_no_source();
+        closed || !may_be_alone && self.is_alone() != Some(false)
     }
 
     #[track_caller]
@@ -279,7 +286,7 @@ impl<'a> Core<'a> {
     #[track_caller]
     fn wait_for<R>(
         self,
-        word: &crate::shm::word::Word,
+        word: &Word,
         what: &'static &'static str,
         wait: Wait,
         mut attempt: impl FnMut(bool) -> Look<R>,
@@ -293,6 +300,42 @@ impl<'a> Core<'a> {
                 waiting::wait_for(self.0.family(), word, what, deadline, attempt)
             }
         }
+    }
+}
+
+/// Joining.
+impl<'a> Core<'a> {
+    /// How many abandoned items have been reported.
+    pub(super) fn told(self) -> u64 {
+        self.ring().reported()
+    }
+
+    /// The word on which one waits for the last item to be done.
+    pub(super) fn join_word(self) -> &'a Word {
+        &self.ring().joined
+    }
+
+    /// How many items are not done.
+    pub(super) fn unfinished(self) -> u64 {
+        let unfinished = |finished| self.ring().unfinished(finished);
+        self.0.handle().with_finished(unfinished)
+    }
+
+    pub(super) fn may_be_joined(self, told: u64) -> bool {
+        self.ring().abandoned() > told || self.unfinished() == 0
+    }
+
+    /// How a join has ended that began when so many had been reported, if it has.
+    pub(super) fn joined(self, told: u64, sleeps_next: bool) -> Option<Result<(), Unjoined>> {
+        let ring = self.ring();
+        let abandoned = ring.abandoned();
+        if abandoned > told {
+            let pid = ring.report(abandoned).unsigned_abs();
+            let items = abandoned - told;
+            return Some(Err(Unjoined::Abandoned(Abandoned { pid, items })));
+        }
+        let done = (sleeps_next || ring.may_be_done()) && self.unfinished() == 0;
+        done.then_some(Ok(()))
     }
 }
 
@@ -326,7 +369,7 @@ impl<T> Queue<T> {
         Self { shared, items }
     }
 
-    fn core(&self) -> Core<'_> {
+    pub(super) fn core(&self) -> Core<'_> {
         Core(&self.shared)
     }
 
@@ -484,24 +527,10 @@ impl<T> Queue<T> {
     #[track_caller]
     fn join_until(&self, wait: Wait) -> Result<(), Unjoined> {
         let core = self.core();
-        let ring = core.ring();
-        let told = ring.reported();
-        let unfinished = || {
-            let handle = self.shared.handle();
-            handle.with_finished(|finished| ring.unfinished(finished))
-        };
-        let attempt = |sleeps_next: bool| {
-            let abandoned = ring.abandoned();
-            if abandoned > told {
-                let pid = ring.report(abandoned).unsigned_abs();
-                let items = abandoned - told;
-                return Look::Done(Err(Unjoined::Abandoned(Abandoned { pid, items })));
-            }
-            let done = (sleeps_next || ring.may_be_done()) && unfinished() == 0;
-            done.then_some(Ok(())).into()
-        };
-        core.wait_for(&ring.joined, JOIN, wait, attempt)
-            .unwrap_or_else(|| Err(Unjoined::Unfinished(unfinished())))
+        let told = core.told();
+        let attempt = |sleeps_next: bool| core.joined(told, sleeps_next).into();
+        core.wait_for(core.join_word(), JOIN, wait, attempt)
+            .unwrap_or_else(|| Err(Unjoined::Unfinished(core.unfinished())))
     }
 
     /// Closes the queue: what is in it can be taken, nothing goes in any more, and all who

@@ -107,7 +107,7 @@ impl<T: Pod> ReentrantLock<T> {
     #[doc(alias = "acquire")]
     pub fn lock(&self) -> LockResult<ReentrantLockGuard<'_, T>> {
         if !self.is_mine() {
-            locked::acquire(&self.shared, None);
+            locked::acquire(&self.shared, locked::me(&self.shared), None);
             self.depth().store(0, Relaxed);
         }
         self.guard()
@@ -158,7 +158,8 @@ impl<T: Pod> ReentrantLock<T> {
     /// As for [`lock`](Self::lock).
     #[track_caller]
     pub fn lock_deadline(&self, deadline: Instant) -> TryLockResult<ReentrantLockGuard<'_, T>> {
-        self.again_or(|| locked::acquire(&self.shared, Some(deadline)))
+        let me = locked::me(&self.shared);
+        self.again_or(|| locked::acquire(&self.shared, me, Some(deadline)))
     }
 
     /// Whether the lock is poisoned.

@@ -17,10 +17,12 @@ use std::time::{Duration, Instant};
 
 use super::poison::{LockResult, TryLockError, TryLockResult, wrap};
 use super::shared::{Shared, can_be_sent};
-use super::{Pod, locked, waiting};
+use super::{Pod, locked, polling, waiting};
 use crate::park::cancel;
 use crate::shm::arena::Arena;
+use crate::shm::blame::Poison;
 use crate::shm::kind::Kind;
+use crate::shm::lock::Owner;
 use crate::shm::rwlock;
 use crate::shm::tally::Attempt;
 
@@ -86,18 +88,34 @@ impl Drop for Next<'_> {
 
 /// Locks for reading; false: `deadline` came first.
 #[track_caller]
-fn read(shared: &Shared, deadline: Option<Instant>) -> bool {
+pub(super) fn read(shared: &Shared, deadline: Option<Instant>) -> bool {
     let (lock, arena, hold) = (lock_of(shared), shared.arena(), shared.handle().hold());
     let read = |_| lock.try_read(arena, hold).into();
     let word = &lock.writer.word;
     waiting::wait_for(shared.family(), word, READ, deadline, read).is_some()
 }
 
-/// Locks for writing; false: `deadline` came first.
+/// Locks for reading, as an async task.
+pub(super) async fn read_async(shared: &Shared) {
+    let (lock, arena, hold) = (lock_of(shared), shared.arena(), shared.handle().hold());
+    let read = |_| lock.try_read(arena, hold).into();
+    polling::done(shared, &lock.writer.word, read).await;
+}
+
+/// Locks for writing, as an async task.
+pub(super) async fn write_async(shared: &Shared) {
+    let (lock, arena, me) = (lock_of(shared), shared.arena(), locked::somebody(shared));
+    let first = |_| lock.writer.try_lock(me).then_some(()).into();
+    polling::done(shared, &lock.writer.word, first).await;
+    let next = Next(shared);
+    polling::done(shared, &lock.word, |_| lock.try_write(arena).into()).await;
+    std::mem::forget(next);
+}
+
+/// Locks for writing as `me`; false: `deadline` came first.
 #[track_caller]
-fn write(shared: &Shared, deadline: Option<Instant>) -> bool {
+pub(super) fn write(shared: &Shared, me: Owner, deadline: Option<Instant>) -> bool {
     let (lock, arena, family) = (lock_of(shared), shared.arena(), shared.family());
-    let me = locked::me(shared);
     let first = |_| lock.writer.try_lock(me).then_some(()).into();
     if waiting::wait_for(family, &lock.writer.word, WRITE, deadline, first).is_none() {
         return false;
@@ -111,11 +129,17 @@ fn write(shared: &Shared, deadline: Option<Instant>) -> bool {
     writes
 }
 
-/// Locks for writing if that is possible at once.
+/// Locks for reading if that is possible at once.
 #[track_caller]
-fn try_write(shared: &Shared) -> bool {
+pub(super) fn try_read(shared: &Shared) -> bool {
+    lock_of(shared).try_read(shared.arena(), shared.handle().hold()) == Attempt::Made
+}
+
+/// Locks for writing as `me`, if that is possible at once.
+#[track_caller]
+pub(super) fn try_write(shared: &Shared, me: Owner) -> bool {
     let (lock, arena) = (lock_of(shared), shared.arena());
-    if !lock.writer.try_lock(locked::me(shared)) {
+    if !lock.writer.try_lock(me) {
         return false;
     }
     let writes = lock.try_write(arena) == Attempt::Made;
@@ -148,11 +172,11 @@ impl<T: Pod> RwLock<T> {
         Self { shared, data }
     }
 
-    fn shared(&self) -> &Shared {
+    pub(super) fn shared(&self) -> &Shared {
         &self.shared
     }
 
-    fn data(&self) -> NonNull<T> {
+    pub(super) fn data(&self) -> NonNull<T> {
         // SAFETY: inside the payload (invariant 1).
         unsafe { self.shared.payload().add(DATA) }.cast()
     }
@@ -183,8 +207,7 @@ impl<T: Pod> RwLock<T> {
     /// As [`read`](Self::read).
     #[track_caller]
     pub fn try_read(&self) -> TryLockResult<RwLockReadGuard<'_, T>> {
-        let (arena, hold) = (self.shared.arena(), self.shared.handle().hold());
-        self.try_read_guard(lock_of(&self.shared).try_read(arena, hold) == Attempt::Made)
+        self.try_read_guard(try_read(&self.shared))
     }
 
     /// As [`read`](Self::read), for at most `limit`.
@@ -233,7 +256,7 @@ impl<T: Pod> RwLock<T> {
     /// A cancelled coroutine unwinds without the lock, and lets readers in again.
     #[track_caller]
     pub fn write(&self) -> LockResult<RwLockWriteGuard<'_, T>> {
-        write(&self.shared, None);
+        write(&self.shared, locked::me(&self.shared), None);
         self.write_guard()
     }
 
@@ -247,7 +270,7 @@ impl<T: Pod> RwLock<T> {
     /// As [`read`](Self::read).
     #[track_caller]
     pub fn try_write(&self) -> TryLockResult<RwLockWriteGuard<'_, T>> {
-        self.try_write_guard(try_write(&self.shared))
+        self.try_write_guard(try_write(&self.shared, locked::me(&self.shared)))
     }
 
     /// As [`write`](Self::write), for at most `limit`.
@@ -281,12 +304,44 @@ impl<T: Pod> RwLock<T> {
     /// As for [`write`](Self::write).
     #[track_caller]
     pub fn write_deadline(&self, deadline: Instant) -> TryLockResult<RwLockWriteGuard<'_, T>> {
-        self.try_write_guard(write(&self.shared, Some(deadline)))
+        let me = locked::me(&self.shared);
+        self.try_write_guard(write(&self.shared, me, Some(deadline)))
+    }
+
+    /// Waits until no writer holds the lock or waits for it, as an async task, and locks it for
+    /// reading.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    ///
+    /// # Panics
+    /// As [`read`](Self::read).
+    ///
+    /// # Cancellation
+    /// Dropping the future leaves; it does not have the lock.
+    pub async fn read_async(&self) -> LockResult<RwLockReadGuard<'_, T>> {
+        read_async(&self.shared).await;
+        self.read_guard()
+    }
+
+    /// Waits until nobody holds the lock, as an async task, and locks it for writing.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    ///
+    /// # Panics
+    /// As [`read`](Self::read).
+    ///
+    /// # Cancellation
+    /// Dropping the future leaves without the lock, and lets readers in again.
+    pub async fn write_async(&self) -> LockResult<RwLockWriteGuard<'_, T>> {
+        write_async(&self.shared).await;
+        self.write_guard()
     }
 
     /// Whether the lock is poisoned.
     pub fn is_poisoned(&self) -> bool {
-        lock_of(&self.shared).writer.poison.get().is_some()
+        poisoned(&self.shared).is_some()
     }
 
     /// Makes a poisoned lock as good as new.
@@ -300,7 +355,7 @@ impl<T: Pod> RwLock<T> {
             lock: self,
             not_send: PhantomData,
         };
-        wrap(lock_of(&self.shared).writer.poison.get(), guard)
+        wrap(poisoned(&self.shared), guard)
     }
 
     /// The caller is the writer.
@@ -310,7 +365,7 @@ impl<T: Pod> RwLock<T> {
             unwinding: cancel::is_unwinding(),
             not_send: PhantomData,
         };
-        wrap(lock_of(&self.shared).writer.poison.get(), guard)
+        wrap(poisoned(&self.shared), guard)
     }
 
     fn try_read_guard(&self, reads: bool) -> TryLockResult<RwLockReadGuard<'_, T>> {
@@ -395,26 +450,39 @@ impl<'a, T: Pod> RwLockWriteGuard<'a, T> {
 
 impl<T: Pod> Drop for RwLockReadGuard<'_, T> {
     fn drop(&mut self) {
-        let shared = &self.lock.shared;
-        if arena_of(shared).forked() {
-            return; // the lock is the other process's
-        }
-        lock_of(shared).unlock_read(arena_of(shared), shared.handle().hold());
+        unlock_read(&self.lock.shared);
     }
+}
+
+/// What the drop of a reader's guard does.
+pub(super) fn unlock_read(shared: &Shared) {
+    if arena_of(shared).forked() {
+        return; // the lock is the other process's
+    }
+    lock_of(shared).unlock_read(arena_of(shared), shared.handle().hold());
 }
 
 impl<T: Pod> Drop for RwLockWriteGuard<'_, T> {
     fn drop(&mut self) {
-        let shared = &self.lock.shared;
-        if arena_of(shared).forked() {
-            return; // the lock is the other process's
-        }
-        if !self.unwinding && cancel::is_panicking() {
-            let pid = std::process::id() as i32;
-            lock_of(shared).writer.poison.panicked(pid);
-        }
-        end_write(shared);
+        unlock_write(&self.lock.shared, self.unwinding);
     }
+}
+
+/// What the drop of a writer's guard does. `unwinding`: whether its carrier was when it got the
+/// lock.
+pub(super) fn unlock_write(shared: &Shared, unwinding: bool) {
+    if arena_of(shared).forked() {
+        return; // the lock is the other process's
+    }
+    if !unwinding && cancel::is_panicking() {
+        let pid = std::process::id() as i32;
+        lock_of(shared).writer.poison.panicked(pid);
+    }
+    end_write(shared);
+}
+
+pub(super) fn poisoned(shared: &Shared) -> Option<Poison> {
+    lock_of(shared).writer.poison.get()
 }
 
 impl<T: Pod> Deref for RwLockReadGuard<'_, T> {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::locked;
 use super::shared::{Shared, can_be_sent};
-use super::waiting;
+use super::{polling, waiting};
 use crate::shm::kind::Kind;
 use crate::shm::permits::{self, Permits};
 use crate::shm::tally::Attempt;
@@ -125,6 +125,28 @@ pub(super) fn acquire(
     Some(SemaphorePermit { shared, count })
 }
 
+/// Waits for as long as it takes, as an async task.
+pub(super) async fn acquire_async(shared: &Shared, count: usize) -> SemaphorePermit<'_> {
+    if let Some(permit) = try_acquire(shared, count) {
+        return permit;
+    }
+    let permits = permits_of(shared);
+    let turn = if count > 1 {
+        let me = locked::somebody(shared);
+        let first = |_| permits.turn.try_lock(me).then_some(()).into();
+        polling::done(shared, &permits.turn.word, first).await;
+        Some(Turn(shared))
+    } else {
+        None
+    };
+    let has_turn = turn.is_some();
+    // More than can be counted here: there are never so many.
+    let count = u32::try_from(count).unwrap_or(u32::MAX);
+    let taken = |_| take(shared, count, has_turn).into();
+    polling::done(shared, &permits.word, taken).await;
+    SemaphorePermit { shared, count }
+}
+
 /// Whose turn it is: nobody else is given permits.
 struct Turn<'a>(&'a Shared);
 
@@ -151,7 +173,7 @@ impl Semaphore {
         Self { shared }
     }
 
-    fn shared(&self) -> &Shared {
+    pub(super) fn shared(&self) -> &Shared {
         &self.shared
     }
 
@@ -262,6 +284,28 @@ impl Semaphore {
         acquire(&self.shared, count, Some(deadline))
     }
 
+    /// Waits for a permit, as an async task, and takes it.
+    ///
+    /// # Panics
+    /// As [`acquire`](Self::acquire).
+    ///
+    /// # Cancellation
+    /// Dropping the future leaves; it has taken no permit.
+    pub async fn acquire_async(&self) -> SemaphorePermit<'_> {
+        acquire_async(&self.shared, 1).await
+    }
+
+    /// Waits for so many permits, as an async task, and takes them, all at once.
+    ///
+    /// # Panics
+    /// As [`acquire`](Self::acquire).
+    ///
+    /// # Cancellation
+    /// Dropping the future leaves; it has taken no permits.
+    pub async fn acquire_many_async(&self, count: usize) -> SemaphorePermit<'_> {
+        acquire_async(&self.shared, count).await
+    }
+
     /// Adds permits, whether or not so many were taken, and wakes those who wait.
     ///
     /// # Panics
@@ -326,18 +370,32 @@ impl SemaphorePermit<'_> {
     /// Does not give them back, also when this process ends. (Somebody may put them back:
     /// [`Semaphore::add_permits`], [`BoundedSemaphore::release`](super::BoundedSemaphore::release).)
     pub fn forget(mut self) {
-        let count = std::mem::take(&mut self.count);
-        let (arena, hold) = (self.shared.family().arena(), self.shared.handle().hold());
-        permits_of(self.shared).forget(arena, hold, count);
+        forget(self.shared, std::mem::take(&mut self.count));
+    }
+
+    /// The same permits, for a guard that lives as long as it likes.
+    pub(super) fn into_parts(mut self) -> (Shared, u32) {
+        (self.shared.clone(), std::mem::take(&mut self.count))
+    }
+}
+
+/// These permits, which somebody has, will not be given back.
+pub(super) fn forget(shared: &Shared, count: u32) {
+    let (arena, hold) = (shared.family().arena(), shared.handle().hold());
+    permits_of(shared).forget(arena, hold, count);
+}
+
+/// These permits, which somebody has, are free again.
+pub(super) fn give_back(shared: &Shared, count: u32) {
+    let arena = shared.family().arena();
+    if count > 0 && !arena.forked() {
+        permits_of(shared).give_back(arena, shared.handle().hold(), count);
     }
 }
 
 impl Drop for SemaphorePermit<'_> {
     fn drop(&mut self) {
-        let arena = self.shared.family().arena();
-        if self.count > 0 && !arena.forked() {
-            permits_of(self.shared).give_back(arena, self.shared.handle().hold(), self.count);
-        }
+        give_back(self.shared, self.count);
     }
 }
 

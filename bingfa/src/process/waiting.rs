@@ -8,6 +8,7 @@
 use std::panic::Location;
 use std::ptr::{self, NonNull};
 use std::sync::{Mutex, MutexGuard, Once, PoisonError};
+use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use crate::park::cancel::{self, sooner};
@@ -196,7 +197,7 @@ fn in_ring(
     }
 }
 
-/// A coroutine that waits by the doorbell.
+/// One that waits by the doorbell: a coroutine, or somebody who polls.
 #[derive(Debug)]
 struct Waiter {
     /// Different for each.
@@ -206,7 +207,8 @@ struct Waiter {
     unparker: Unparker,
 }
 
-// SAFETY: the word lies in shared memory, and stays there while its waiter is in the list.
+// SAFETY: the word lies in the arena, which stays mapped for as long as the process lives; and it
+// is made of atomics.
 unsafe impl Send for Waiter {}
 
 static WAITERS: Mutex<(u64, Vec<Waiter>)> = Mutex::new((0, Vec::new()));
@@ -216,11 +218,61 @@ fn waiters() -> MutexGuard<'static, (u64, Vec<Waiter>)> {
 }
 
 /// Takes a waiter off the list.
+#[derive(Debug)]
 struct Leave(u64);
+
+impl Leave {
+    /// Puts a waiter on the list.
+    fn later(word: &Word, seen: u32, unparker: Unparker) -> Leave {
+        let (last, list) = &mut *waiters();
+        *last += 1;
+        list.push(Waiter {
+            id: *last,
+            word: NonNull::from(word),
+            seen,
+            unparker,
+        });
+        Leave(*last)
+    }
+}
 
 impl Drop for Leave {
     fn drop(&mut self) {
-        waiters().1.retain(|waiter| waiter.id != self.0);
+        let gone = {
+            let list = &mut waiters().1;
+            let place = list.iter().position(|waiter| waiter.id == self.0);
+            place.map(|place| list.swap_remove(place))
+        };
+        drop(gone); // with the list unlocked: wakers are other people's code
+    }
+}
+
+/// The place of somebody who polls among those who wait by the doorbell: of a future, or of an
+/// arm of a select.
+#[derive(Debug, Default)]
+pub(super) struct Place(Option<Leave>);
+
+impl Place {
+    /// Announces the waiter, who looks once more before it [enters](Self::enter).
+    pub(super) fn prepare(&mut self, family: &Family, word: &Word) -> u32 {
+        self.leave();
+        start_listener(family);
+        word.prepare(word::bell(family.me().slot()))
+    }
+
+    /// From now on the waiter is woken when something happens. False: something has since it
+    /// was announced.
+    pub(super) fn enter(&mut self, word: &Word, seen: u32, unparker: Unparker) -> bool {
+        self.0 = Some(Leave::later(word, seen, unparker));
+        // A change from before we were in the list has not been told to us.
+        if word.has_changed(seen) {
+            self.leave();
+        }
+        self.0.is_some()
+    }
+
+    pub(super) fn leave(&mut self) {
+        self.0 = None;
     }
 }
 
@@ -234,17 +286,7 @@ fn by_doorbell(
     deadline: Option<Instant>,
 ) -> bool {
     debug_assert!(!family.arena().forked());
-    let _leave = {
-        let (last, list) = &mut *waiters();
-        *last += 1;
-        list.push(Waiter {
-            id: *last,
-            word: NonNull::from(word),
-            seen,
-            unparker: Unparker::current(),
-        });
-        Leave(*last)
-    };
+    let _leave = Leave::later(word, seen, Unparker::current());
     // A change from before we were in the list has not been told to us.
     while !word.has_changed(seen) {
         match wait(what, deadline) {
@@ -278,12 +320,19 @@ fn listen(family: &Family) {
     loop {
         // Read before the look: what comes later rings again.
         let heard = bell.load(std::sync::atomic::Ordering::Acquire);
+        let mut wakers = Vec::new();
         for waiter in &waiters().1 {
-            // SAFETY: its waiter is in the list, and borrows it.
+            // SAFETY: in the arena, which stays mapped; and its waiter is in the list, and borrows
+            // it, or was forgotten: then it may be something else's word, or no word any more.
             if unsafe { waiter.word.as_ref() }.has_changed(waiter.seen) {
-                waiter.unparker.unpark();
+                match &waiter.unparker {
+                    // With the list unlocked: wakers are other people's code.
+                    Unparker::Async(waker) => wakers.push(waker.clone()),
+                    carrier => carrier.unpark(),
+                }
             }
         }
+        wakers.into_iter().for_each(Waker::wake);
         futex::wait_shared(bell, heard, None);
     }
 }

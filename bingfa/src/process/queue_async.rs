@@ -1,0 +1,299 @@
+//! Gets, puts and joins of queues and channels between processes that are under way as values:
+//! futures, and arms of a select.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::polling::{Arm, Pending, is_an_arm};
+use super::queue::{Core, Queue, Wait};
+use super::queue_error::{Abandoned, GetError, PutError, Unjoined};
+use super::shared::Shared;
+use crate::shm::word::Word;
+
+/// A get under way: to be awaited, or to be an arm of a [`Select`](crate::queue::Select).
+///
+/// # Cancellation
+/// Dropped before it is ready it takes nothing. One that has won a select has its item, and
+/// drops it.
+#[must_use = "a get does nothing until it is awaited or selected"]
+pub struct Get<'a, T>(Arm<Getting<'a, T>>);
+
+struct Getting<'a, T> {
+    core: Core<'a>,
+    /// Of a channel: what counts is not who has the queue, but who has the other end.
+    may_be_alone: bool,
+    outcome: Option<Result<T, GetError>>,
+}
+
+impl<'a, T> Get<'a, T> {
+    pub(super) fn new(core: Core<'a>, may_be_alone: bool) -> Self
+    where
+        T: DeserializeOwned,
+    {
+        Get(Arm::new(Getting {
+            core,
+            may_be_alone,
+            outcome: None,
+        }))
+    }
+
+    /// What the get has given, once a select says that this arm has won.
+    ///
+    /// # Errors
+    /// As of [`Queue::get`]; [`GetError::Empty`] if the get is not over (the queue was not even
+    /// tried).
+    pub fn take(self) -> Result<T, GetError> {
+        self.0.pending.outcome.unwrap_or(Err(GetError::Empty))
+    }
+}
+
+impl<T: DeserializeOwned> Pending for Getting<'_, T> {
+    fn attempt(&mut self) -> bool {
+        if self.outcome.is_none() {
+            let alone = !self.may_be_alone && self.core.is_alone() == Some(true);
+            // Asked before: what was put before the end is found here.
+            self.outcome = match self.core.get(Wait::No, self.may_be_alone) {
+                Err(GetError::Empty) if alone => {
+                    Some(Err(GetError::Closed(self.core.closed(false))))
+                }
+                Err(GetError::Empty) => None,
+                outcome => Some(outcome),
+            };
+        }
+        self.outcome.is_some()
+    }
+
+    fn may_succeed(&self) -> bool {
+        self.core.ring().len() > 0 || self.core.may_be_over(self.may_be_alone)
+    }
+
+    fn waits_on(&self) -> (&Shared, &Word) {
+        (self.core.0, self.core.ring().items())
+    }
+}
+
+impl<T> Unpin for Get<'_, T> {}
+
+impl<T: DeserializeOwned> Future for Get<'_, T> {
+    type Output = Result<T, GetError>;
+
+    /// # Panics
+    /// If polled again after it was ready.
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let arm = &mut self.0;
+        arm.poll(context)
+            .map(|()| arm.pending.outcome.take().expect("done"))
+    }
+}
+
+/// A put under way: to be awaited, or to be an arm of a [`Select`](crate::queue::Select).
+///
+/// # Cancellation
+/// Dropped before its item was put it drops the item; [`into_item`](Put::into_item) gives it
+/// back instead.
+#[must_use = "a put does nothing until it is awaited or selected"]
+pub struct Put<'a, T>(Arm<Putting<'a, T>>);
+
+struct Putting<'a, T> {
+    core: Core<'a>,
+    may_be_alone: bool,
+    item: Option<T>,
+    outcome: Option<Result<(), PutError<T>>>,
+}
+
+impl<'a, T> Put<'a, T> {
+    pub(super) fn new(core: Core<'a>, item: T, may_be_alone: bool) -> Self
+    where
+        T: Serialize,
+    {
+        Put(Arm::new(Putting {
+            core,
+            may_be_alone,
+            item: Some(item),
+            outcome: None,
+        }))
+    }
+
+    /// How the put went, once a select says that this arm has won.
+    ///
+    /// # Errors
+    /// As of [`Queue::put`]; [`PutError::Full`] with the item if the put is not over (the queue
+    /// was not even tried).
+    pub fn take(self) -> Result<(), PutError<T>> {
+        let Putting { item, outcome, .. } = self.0.pending;
+        match (outcome, item) {
+            (Some(outcome), _) => outcome,
+            (None, Some(item)) => Err(PutError::Full(item)),
+            (None, None) => Ok(()),
+        }
+    }
+
+    /// Ends the put: gives the item back, unless it was put.
+    pub fn into_item(self) -> Option<T> {
+        self.take().err().map(PutError::into_inner)
+    }
+}
+
+impl<T: Serialize> Pending for Putting<'_, T> {
+    fn attempt(&mut self) -> bool {
+        let Some(item) = self.item.take() else {
+            return self.outcome.is_some();
+        };
+        match self.core.put(item, Wait::No, self.may_be_alone) {
+            Err(PutError::Full(item)) => {
+                if !self.may_be_alone && self.core.is_alone() == Some(true) {
+                    let why = self.core.closed(false);
+                    self.outcome = Some(Err(PutError::Closed(item, why)));
+                } else {
+                    self.item = Some(item);
+                }
+            }
+            outcome => self.outcome = Some(outcome),
+        }
+        self.outcome.is_some()
+    }
+
+    fn may_succeed(&self) -> bool {
+        let ring = self.core.ring();
+        ring.len() < ring.capacity() || self.core.may_be_over(self.may_be_alone)
+    }
+
+    fn waits_on(&self) -> (&Shared, &Word) {
+        (self.core.0, self.core.ring().room())
+    }
+}
+
+impl<T> Unpin for Put<'_, T> {}
+
+impl<T: Serialize> Future for Put<'_, T> {
+    type Output = Result<(), PutError<T>>;
+
+    /// # Panics
+    /// If polled again after it was ready.
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let arm = &mut self.0;
+        arm.poll(context)
+            .map(|()| arm.pending.outcome.take().expect("done"))
+    }
+}
+
+/// A join under way: to be awaited, or to be an arm of a [`Select`](crate::queue::Select).
+#[must_use = "a join does nothing until it is awaited or selected"]
+pub struct Join<'a>(Arm<Joining<'a>>);
+
+struct Joining<'a> {
+    shared: &'a Shared,
+    /// How many items were known to be abandoned when it began.
+    told: u64,
+    outcome: Option<Result<(), Unjoined>>,
+}
+
+impl<'a> Join<'a> {
+    pub(super) fn new(shared: &'a Shared) -> Self {
+        Join(Arm::new(Joining {
+            shared,
+            told: Core(shared).told(),
+            outcome: None,
+        }))
+    }
+
+    /// How the join has ended, once a select says that this arm has won.
+    ///
+    /// # Errors
+    /// As of [`Queue::join`]; [`Unjoined::Unfinished`] if it is not over.
+    pub fn take(self) -> Result<(), Unjoined> {
+        let Joining {
+            shared, outcome, ..
+        } = self.0.pending;
+        outcome.unwrap_or_else(|| Err(Unjoined::Unfinished(Core(shared).unfinished())))
+    }
+}
+
+impl Pending for Joining<'_> {
+    fn attempt(&mut self) -> bool {
+        if self.outcome.is_none() {
+            self.outcome = Core(self.shared).joined(self.told, true);
+        }
+        self.outcome.is_some()
+    }
+
+    fn may_succeed(&self) -> bool {
+        Core(self.shared).may_be_joined(self.told)
+    }
+
+    fn waits_on(&self) -> (&Shared, &Word) {
+        (self.shared, Core(self.shared).join_word())
+    }
+}
+
+impl Future for Join<'_> {
+    type Output = Result<(), Abandoned>;
+
+    /// # Panics
+    /// If polled again after it was ready.
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let arm = &mut self.0;
+        arm.poll(context)
+            .map(|()| match arm.pending.outcome.take().expect("done") {
+                Err(Unjoined::Abandoned(abandoned)) => Err(abandoned),
+                Ok(()) | Err(Unjoined::Unfinished(_)) => Ok(()),
+            })
+    }
+}
+
+is_an_arm!(Get<T: DeserializeOwned>, Put<T: Serialize>, Join);
+
+impl<T> Queue<T> {
+    /// Takes the oldest item, as an async task or as an arm of a
+    /// [`Select`](crate::queue::Select); see [`get`](Self::get).
+    ///
+    /// # Panics
+    /// In a plain `fork()` of a process that has the handle.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    /// use bingfa::process::{self, Queue};
+    ///
+    /// let (numbers, words) = (Queue::unbounded()?, Queue::<String>::unbounded()?);
+    /// let child = process::spawn(numbers.clone(), |numbers: Queue<u32>| {
+    ///     numbers.put(7).unwrap();
+    /// });
+    /// let what = bingfa::select! {
+    ///     get(numbers) -> number => format!("number {}", number.unwrap()),
+    ///     get(words) -> word => format!("word {}", word.unwrap()),
+    ///     timeout(Duration::from_secs(60)) => "nothing".to_owned(),
+    /// };
+    /// assert_eq!(what, "number 7");
+    /// child.join().unwrap();
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn get_async(&self) -> Get<'_, T>
+    where
+        T: DeserializeOwned,
+    {
+        Get::new(self.core(), false)
+    }
+
+    /// Puts `item` into the queue, as an async task or as an arm of a
+    /// [`Select`](crate::queue::Select); see [`put`](Self::put).
+    ///
+    /// # Panics
+    /// In a plain `fork()` of a process that has the handle.
+    pub fn put_async(&self, item: T) -> Put<'_, T>
+    where
+        T: Serialize,
+    {
+        Put::new(self.core(), item, false)
+    }
+
+    /// Waits until all items that were put have been taken and reported done, as an async task
+    /// or as an arm of a [`Select`](crate::queue::Select); see [`join`](Self::join).
+    pub fn join_async(&self) -> Join<'_> {
+        Join::new(self.core().0)
+    }
+}
