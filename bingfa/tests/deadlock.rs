@@ -578,3 +578,120 @@ fn a_snapshot_shows_who_holds_what_is_waited_for() {
     sleeper.spawn(|| thread::sleep(LONG)).unwrap();
     until_blocked("sleeper", 1, "sleep");
 }
+
+/// Where what is waited for is a lock between processes.
+#[test]
+fn locks_between_processes_are_part_of_it() {
+    use bingfa::process;
+    observe::on_deadlock(Deadlock::Panic);
+    for case in [
+        [Thread, Thread],
+        [Coroutine(0), Coroutine(0)],
+        [Thread, Coroutine(1)],
+    ] {
+        let _dog = Watchdog::new(&format!("between processes, {case:?}"));
+        let (ends, runtimes) = (Ends::new(), Runtimes::new());
+        let meeting = Meeting::new(2);
+        let (shared, own) = (process::Mutex::new(()).unwrap(), Arc::new(Mutex::new(())));
+        let written = process::RwLock::new(0u8).unwrap();
+        {
+            let (shared, own, meeting) = (shared.clone(), own.clone(), meeting.clone());
+            runtimes.spawn(case[0], "one", &ends, move || {
+                let _own = own.lock();
+                meeting.wait();
+                let _shared = shared.lock();
+            });
+        }
+        runtimes.spawn(case[1], "other", &ends, move || {
+            let _shared = shared.lock();
+            meeting.wait();
+            let _own = own.lock();
+        });
+        let (_, report) = ends.only_panic(2);
+        for part in ["process lock 0x", "Mutex 0x", "'one'", "'other'"] {
+            assert!(report.contains(part), "{part}: {report}");
+        }
+
+        let meeting = Meeting::new(2);
+        let second = process::ReentrantLock::new(0u8).unwrap();
+        {
+            let (written, second, meeting) = (written.clone(), second.clone(), meeting.clone());
+            runtimes.spawn(case[0], "writer", &ends, move || {
+                let _written = written.write();
+                meeting.wait();
+                let _second = second.lock();
+            });
+        }
+        runtimes.spawn(case[1], "reader", &ends, move || {
+            let _second = second.lock();
+            meeting.wait();
+            let _read = written.read();
+        });
+        let (_, report) = ends.only_panic(2);
+        assert!(report.contains("process::RwLock 0x"), "{report}");
+    }
+}
+
+#[test]
+fn a_process_lock_that_its_holder_locks_again() {
+    use bingfa::process;
+    let _dog = Watchdog::new("twice");
+    observe::on_deadlock(Deadlock::Panic);
+    for on in [Thread, Coroutine(0)] {
+        let (ends, runtimes) = (Ends::new(), Runtimes::new());
+        let lock = process::Mutex::new(()).unwrap();
+        runtimes.spawn(on, "twice", &ends, move || {
+            let _one = lock.lock();
+            let _two = lock.lock();
+        });
+        let (_, report) = ends.only_panic(1);
+        assert!(report.contains("waited for by its own holder"), "{report}");
+    }
+}
+
+#[bingfa::test]
+fn a_snapshot_says_which_process_holds_a_lock() {
+    use bingfa::process::{self, Event};
+    let _dog = Watchdog::new("snapshot");
+    let (lock, held) = (process::Mutex::new(()).unwrap(), Event::new().unwrap());
+    let args = (lock.clone(), held.clone());
+    let child = process::spawn(args, |(lock, held): (process::Mutex, Event)| {
+        let _guard = lock.lock().unwrap();
+        held.set();
+        std::thread::sleep(LONG);
+    });
+    held.wait();
+    let waiter = coroutine::spawn({
+        let lock = lock.clone();
+        move || lock.lock_timeout(LONG).is_err()
+    });
+    let id = waiter.id().as_u64();
+    let seen = || {
+        let all = observe::snapshot();
+        let of = all.into_iter().find(|carrier| carrier.info.id == id);
+        of.and_then(|carrier| Some((carrier.held_by_process?, carrier.held_by)))
+    };
+    until(|| seen().is_some());
+    assert_eq!(seen(), Some((child.pid(), None)));
+    child.kill().unwrap();
+    child.join().unwrap_err();
+    assert!(waiter.join().unwrap(), "the lock is poisoned");
+
+    // And by this process: its carrier, too.
+    lock.clear_poison();
+    let guard = lock.lock().unwrap();
+    let waiter = thread::spawn({
+        let lock = lock.clone();
+        move || drop(lock.lock())
+    });
+    let id = waiter.thread().id().as_u64();
+    let seen = || {
+        let all = observe::snapshot();
+        let of = all.into_iter().find(|carrier| carrier.info.id == id);
+        of.and_then(|carrier| Some((carrier.held_by_process?, carrier.held_by.is_some())))
+    };
+    until(|| seen().is_some());
+    assert_eq!(seen(), Some((std::process::id(), true)));
+    drop(guard);
+    waiter.join().unwrap();
+}

@@ -151,17 +151,17 @@ fn async_tasks_wait_for_conditions_and_barriers() {
         let guard = stage.lock_async().await.unwrap();
         let guard = changed.wait_while_async(guard, |stage| *stage < 2).await;
         drop(guard.unwrap());
-        assert!(
-            waits(pin!(barrier.wait_async())),
-            "and it takes its arrival back, or not"
-        );
         barrier.wait_async().await.unwrap().is_leader()
     });
     assert_ne!(child.join().unwrap(), leads);
+    let other = Barrier::new(2).unwrap();
+    assert!(waits(pin!(other.wait_async())));
+    let alone = other.wait_timeout(SHORT).unwrap();
+    assert!(alone.is_none(), "the arrival was taken back");
 
     // Dropped after it was notified: the next one is.
     let guard = stage.lock().unwrap();
-    let mut first = pin!(changed.wait_async(guard));
+    let mut first = Box::pin(changed.wait_async(guard));
     assert!(waits(first.as_mut()));
     let second = thread::spawn({
         let (stage, changed) = (stage.clone(), changed.clone());
@@ -173,7 +173,7 @@ fn async_tasks_wait_for_conditions_and_barriers() {
     });
     until(|| *stage.lock().unwrap() == 3);
     changed.notify_one();
-    first.set(changed.wait_async(stage.lock().unwrap()));
+    drop(first);
     second.join().unwrap();
 }
 
@@ -283,17 +283,20 @@ fn select_takes_the_first_of_several() {
         let numbers = numbers.clone();
         move || {
             select! {
-                recv(receiver) -> word => word.unwrap_err(),
-                put(numbers, 3) -> put => panic!("{put:?}"),
+                recv(receiver) -> word => match word {
+                    Err(GetError::Closed(why)) => why,
+                    other => panic!("{other:?}"),
+                },
+                put(numbers, 3) -> put => match put {
+                    Err(PutError::Closed(3, why)) => why,
+                    other => panic!("{other:?}"),
+                },
             }
         }
     });
     child.kill().unwrap();
-    let pid = child.pid();
-    let GetError::Closed(why) = waiter.join().unwrap() else {
-        panic!("it is closed");
-    };
-    assert_eq!(why.last().unwrap().pid(), pid);
+    let why = waiter.join().unwrap();
+    assert_eq!(why.last().unwrap().pid(), child.pid());
     child.join().unwrap_err();
 }
 

@@ -15,6 +15,10 @@
 //! [`time::timeout`](crate::time::timeout), ends by itself and so is no part of a deadlock; nor is
 //! the wait of a coroutine that was cancelled (though it may shield itself from that).
 //! A guard that was given to another coroutine of the same thread counts as held by who took it.
+//! Locks between processes take part as far as both, who waits and who holds, are of this process:
+//! [`process::Mutex`](crate::process::Mutex), `Value`, `Array` and `ReentrantLock`, and
+//! [`process::RwLock`](crate::process::RwLock) held for writing. A circle through two processes is not
+//! reported; a [`snapshot`] in each shows [who](Carrier::held_by_process) holds what.
 //!
 //! A lock that is free, or whose owner does not wait itself, costs nothing for this.
 //!
@@ -46,7 +50,7 @@
 use std::collections::HashMap;
 use std::num::NonZeroU64;
 
-use crate::park::{deadlock, local, lot, order, thread};
+use crate::park::{deadlock, local, lot, order, outside, thread};
 use crate::registry;
 
 pub use crate::park::deadlock::Deadlock;
@@ -124,6 +128,9 @@ pub struct Carrier {
     /// The id of the thread or coroutine that has the lock for which it waits now, if that has
     /// one owner and the owner is known.
     pub held_by: Option<NonZeroU64>,
+    /// The id of the process that has the lock for which it waits now, if that is a lock between
+    /// processes. (`held_by` says which carrier, if that process is this one.)
+    pub held_by_process: Option<u32>,
 }
 
 /// A snapshot of all threads and coroutines, oldest id first.
@@ -167,9 +174,13 @@ pub fn snapshot() -> Vec<Carrier> {
     infos.extend(registry::snapshot(Kind::Coroutine));
     infos.sort_by_key(|info| info.id);
     let carrier = |info: Info| {
-        let held_by = holders.get(&info.id.get()).copied().flatten();
+        let id = info.id.get();
+        let outside = outside::holder_for(id);
+        let held_by = holders.get(&id).copied().flatten();
+        let held_by = held_by.or_else(|| outside.and_then(|holder| holder.carrier));
         Carrier {
             held_by: held_by.and_then(NonZeroU64::new),
+            held_by_process: outside.map(|holder| holder.pid),
             info,
         }
     };

@@ -21,16 +21,19 @@
 //! neither gives away nor gets anything. Waits with a deadline, or inside a
 //! [`time::timeout`](crate::time::timeout), are not listed, as they end.
 //!
+//! Locks between processes are part of this as far as their owners are carriers of this
+//! process ([`outside`](super::outside)). Whoever waits for one is listed, and looks, when it
+//! is about to sleep for the first time; if others have the lock in the meantime, it is they who
+//! close a circle when they begin to wait.
+//!
 //! A carrier is part of one circle at most, as it waits for one thing with one owner. So a
 //! circle with somebody who was reported has been reported.
 
-use std::pin::Pin;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 
 use super::atomic::Mutex;
-use super::lot::Waiter;
-use super::waits::{self, Edge};
+use super::waits::{self, Edge, Listing};
 use super::{carrier, wait};
 
 /// What is done about carriers that wait for each other's locks for ever.
@@ -112,27 +115,27 @@ pub(crate) fn owner_may_wait(word: u64) -> bool {
     carrier::owner(word).is_some_and(waits::may_wait)
 }
 
-/// The caller has queued for what this owner has. `Some`: this wait is the last of a deadlock and
+/// The carrier `id`, listed by `listing`, has queued for what this owner has. `Some`: this wait is the last of a deadlock and
 /// has to end, with this message; it is not listed any more.
 #[inline]
-pub(super) fn look(waiter: Pin<&Waiter>, owner: u64) -> Option<String> {
-    if owner == waiter.id() || waits::may_wait(owner) {
-        examine(waiter)
+pub(super) fn look(id: u64, listing: &Listing, owner: u64) -> Option<String> {
+    if owner == id || waits::may_wait(owner) {
+        examine(id, listing)
     } else {
         None
     }
 }
 
 #[cold]
-fn examine(waiter: Pin<&Waiter>) -> Option<String> {
-    waits::circle(waiter.id())?;
+fn examine(id: u64, listing: &Listing) -> Option<String> {
+    waits::circle(id)?;
     if wait::is_interrupted() {
         return None; // it is about to leave
     }
     let _one_by_one = REPORTING.lock().unwrap_or_else(PoisonError::into_inner);
     let circle = loop {
-        let first = waits::circle(waiter.id())?;
-        if waits::circle(waiter.id())? == first {
+        let first = waits::circle(id)?;
+        if waits::circle(id)? == first {
             break first;
         }
     };
@@ -141,10 +144,10 @@ fn examine(waiter: Pin<&Waiter>) -> Option<String> {
     }
     let report = describe(&circle);
     if setting() == Deadlock::Panic && wait::may_panic() {
-        waiter.leave_list();
+        listing.leave();
         return Some(report);
     }
-    waiter.set_reported();
+    listing.set_reported();
     say(&report);
     None
 }
@@ -205,6 +208,8 @@ fn describe(circle: &[Edge]) -> String {
 pub(super) fn lock_kind(what: &str) -> &'static str {
     match what {
         "read lock" | "write lock" => "RwLock",
+        "process lock" => "process lock",
+        "process rwlock (read)" | "process rwlock (write)" => "process::RwLock",
         "reentrant lock" => "ReentrantLock",
         "once" => "Once",
         _ => "Mutex",

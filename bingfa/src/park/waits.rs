@@ -1,8 +1,8 @@
-//! Who waits in the lot, by the carrier's id: the way from a lock's owner to what that one
-//! waits for.
+//! Who waits for what has an owner, by the carrier's id: the way from a lock's owner to what that
+//! one waits for.
 //!
 //! A table of slots, chosen by the id. A slot is a list of [`Listing`]s, each a part of a
-//! [`Waiter`]: of one as a rule, as ids are given in rows. The lowest bit of its head is a lock,
+//! [`Waiter`] in the lot, or of an [`Outside`] wait: of one as a rule, as ids are given in rows. The lowest bit of its head is a lock,
 //! held for a few instructions; one who is alone on the list comes and goes by a single
 //! exchange without it. A waiter is listed from its first wait on until it goes; in between it
 //! may be woken and queue again many times.
@@ -22,7 +22,6 @@
 
 use std::cell::Cell;
 use std::panic::Location;
-use std::pin::Pin;
 use std::ptr::{NonNull, null_mut};
 
 use super::atomic::{
@@ -31,6 +30,8 @@ use super::atomic::{
     spin_loop,
 };
 use super::lot::{Held, Waiter};
+#[cfg(not(loom))]
+use super::outside::{Holder, Outside};
 
 /// A waiter's place in the table.
 #[derive(Debug)]
@@ -45,9 +46,17 @@ pub(super) struct Listing {
 #[derive(Clone, Copy, Debug)]
 struct Wait {
     id: u64,
-    waiter: NonNull<Waiter>,
+    of: Of,
     what: &'static &'static str,
     at: &'static Location<'static>,
+}
+
+/// What knows for what it waits.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Of {
+    Lot(NonNull<Waiter>),
+    #[cfg(not(loom))]
+    Outside(NonNull<Outside>),
 }
 
 /// A wait as it was found.
@@ -137,11 +146,11 @@ impl Listing {
     /// if they did not before.
     ///
     /// # Safety
-    /// It is a part of the pinned waiter, which calls `leave` before it goes.
+    /// It is a part of what it is `of`, which is pinned and calls `leave` before it goes.
     #[inline]
     pub(super) unsafe fn enter(
         &self,
-        waiter: Pin<&Waiter>,
+        of: Of,
         id: u64,
         what: &'static &'static str,
         at: &'static Location<'static>,
@@ -150,13 +159,7 @@ impl Listing {
             self.reported.store(false, Relaxed); // as in `set_reported`
             return;
         }
-        let waiter = NonNull::from(waiter.get_ref());
-        self.wait.set(Some(Wait {
-            id,
-            waiter,
-            what,
-            at,
-        }));
+        self.wait.set(Some(Wait { id, of, what, at }));
         let slot = table::slot(id);
         let alone = slot
             .0
@@ -234,8 +237,14 @@ fn edge_of(id: u64) -> Option<Edge> {
     // SAFETY: on the list of a locked slot (invariant 1).
     while let Some(listing) = unsafe { next.as_ref() } {
         if let Some(wait) = listing.wait.get().filter(|wait| wait.id == id) {
-            // SAFETY: likewise.
-            edge = unsafe { wait.waiter.as_ref() }.held().map(|held| Edge {
+            let held = match wait.of {
+                // SAFETY: likewise.
+                Of::Lot(waiter) => unsafe { waiter.as_ref() }.held(),
+                // SAFETY: likewise.
+                #[cfg(not(loom))]
+                Of::Outside(wait) => unsafe { wait.as_ref() }.held(),
+            };
+            edge = held.map(|held| Edge {
                 id,
                 held,
                 what: wait.what,
@@ -248,6 +257,31 @@ fn edge_of(id: u64) -> Option<Edge> {
     }
     slot.unlock(head);
     edge
+}
+
+/// Who has what this carrier waits for outside of the lot, if it does.
+#[cfg(not(loom))]
+pub(super) fn outside_holder(id: u64) -> Option<Holder> {
+    let slot = table::slot(id);
+    let head = slot.lock();
+    let mut next = head;
+    let mut holder = None;
+    // SAFETY: on the list of a locked slot (invariant 1).
+    while let Some(listing) = unsafe { next.as_ref() } {
+        if let Some(Wait {
+            id: who,
+            of: Of::Outside(wait),
+            ..
+        }) = listing.wait.get()
+            && who == id
+        {
+            // SAFETY: likewise.
+            holder = unsafe { wait.as_ref() }.holder();
+        }
+        next = listing.next.load(Relaxed);
+    }
+    slot.unlock(head);
+    holder
 }
 
 /// Those who wait for one another, from `id` on back to `id`, if they are a circle. Each part

@@ -10,12 +10,15 @@
 use std::io;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
+use std::panic::Location;
 use std::ptr::NonNull;
 use std::time::Instant;
 
 use super::poison::{LockResult, TryLockError, TryLockResult, wrap};
 use super::shared::Shared;
-use super::{Pod, polling, waiting};
+use super::waiting::{self, Look};
+use super::{Pod, polling};
+use crate::park::outside::{Holder, Outside};
 use crate::park::{cancel, carrier};
 use crate::shm::blame::Poison;
 use crate::shm::kind::Kind;
@@ -191,8 +194,54 @@ pub(super) fn acquire(shared: &Shared, me: Owner, deadline: Option<Instant>) -> 
     if lock.try_lock(me) {
         return true;
     }
-    let attempt = |_| lock.try_lock(me).then_some(()).into();
-    waiting::wait_for(shared.family(), &lock.word, WHAT, deadline, attempt).is_some()
+    let attempt = || lock.try_lock(me).then_some(()).into();
+    wait_for_owner(shared, lock, WHAT, deadline, attempt)
+}
+
+/// Waits for what the owner of `lock` is to let go of; false: `deadline` came first.
+///
+/// # Panics
+/// If the wait would be the last of a deadlock within this process, and
+/// [`on_deadlock`](crate::observe::on_deadlock) says so.
+#[track_caller]
+pub(super) fn wait_for_owner(
+    shared: &Shared,
+    lock: &Lock,
+    what: &'static &'static str,
+    deadline: Option<Instant>,
+    mut attempt: impl FnMut() -> Look<()>,
+) -> bool {
+    let at = Location::caller();
+    let family = shared.family();
+    let holder = || {
+        let (slot, carrier) = lock.owner()?;
+        let carrier =
+            (slot == family.me().slot() && !Owner::is_somebody(carrier)).then_some(carrier);
+        let pid = family.arena().pid_at(slot)?.unsigned_abs();
+        Some(Holder { pid, carrier })
+    };
+    let key = std::ptr::from_ref(lock).addr();
+    let waited = Outside::with(key, deadline.is_some(), &holder, |wait| {
+        let mut is_listed = false;
+        let attempt = |sleeps_next: bool| match attempt() {
+            Look::Done(()) => Look::Done(None),
+            Look::NotYet if sleeps_next && !is_listed => {
+                is_listed = true;
+                match wait.list(what, at) {
+                    Some(report) => Look::Done(Some(report)),
+                    None => Look::NotYet,
+                }
+            }
+            Look::NotYet => Look::NotYet,
+            Look::Busy => Look::Busy,
+        };
+        waiting::wait_for(family, &lock.word, what, deadline, attempt)
+    });
+    match waited {
+        Some(Some(report)) => panic!("bingfa: {report}"),
+        Some(None) => true,
+        None => false,
+    }
 }
 
 pub(super) fn poisoned(shared: &Shared) -> Option<Poison> {

@@ -17,7 +17,8 @@ use std::time::{Duration, Instant};
 
 use super::poison::{LockResult, TryLockError, TryLockResult, wrap};
 use super::shared::{Shared, can_be_sent};
-use super::{Pod, locked, polling, waiting};
+use super::waiting::{self, Look};
+use super::{Pod, locked, polling};
 use crate::park::cancel;
 use crate::shm::arena::Arena;
 use crate::shm::blame::Poison;
@@ -90,9 +91,11 @@ impl Drop for Next<'_> {
 #[track_caller]
 pub(super) fn read(shared: &Shared, deadline: Option<Instant>) -> bool {
     let (lock, arena, hold) = (lock_of(shared), shared.arena(), shared.handle().hold());
-    let read = |_| lock.try_read(arena, hold).into();
-    let word = &lock.writer.word;
-    waiting::wait_for(shared.family(), word, READ, deadline, read).is_some()
+    let read = || lock.try_read(arena, hold).into();
+    if let Look::Done(()) = read() {
+        return true;
+    }
+    locked::wait_for_owner(shared, &lock.writer, READ, deadline, read)
 }
 
 /// Locks for reading, as an async task.
@@ -116,8 +119,10 @@ pub(super) async fn write_async(shared: &Shared) {
 #[track_caller]
 pub(super) fn write(shared: &Shared, me: Owner, deadline: Option<Instant>) -> bool {
     let (lock, arena, family) = (lock_of(shared), shared.arena(), shared.family());
-    let first = |_| lock.writer.try_lock(me).then_some(()).into();
-    if waiting::wait_for(family, &lock.writer.word, WRITE, deadline, first).is_none() {
+    let first = || lock.writer.try_lock(me).then_some(()).into();
+    let is_first = matches!(first(), Look::Done(()))
+        || locked::wait_for_owner(shared, &lock.writer, WRITE, deadline, first);
+    if !is_first {
         return false;
     }
     let next = Next(shared);

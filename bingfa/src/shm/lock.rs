@@ -40,6 +40,11 @@ impl Owner {
         Owner((u64::from(peer.slot()) + 1) << CARRIER | carrier)
     }
 
+    /// Whether a carrier's number is nobody's in particular.
+    pub(crate) fn is_somebody(carrier: u64) -> bool {
+        carrier == (1 << CARRIER) - 1
+    }
+
     fn is_of(self, peer: PeerId) -> bool {
         self.0 >> CARRIER == u64::from(peer.slot()) + 1
     }
@@ -64,6 +69,13 @@ impl Lock {
 
     pub(crate) fn is_owned_by(&self, owner: Owner) -> bool {
         self.owner.load(Relaxed) == owner.0 // its own store, or not its own
+    }
+
+    /// Who has it: the slot of the process, and the carrier's number.
+    pub(crate) fn owner(&self) -> Option<(u32, u64)> {
+        let owner = self.owner.load(Relaxed); // it may be another's by now
+        let slot = (owner >> CARRIER).checked_sub(1)?;
+        Some((slot as u32, owner & ((1 << CARRIER) - 1)))
     }
 
     pub(crate) fn is_locked(&self) -> bool {

@@ -112,6 +112,12 @@ impl Arena {
         (pid != 0 && self.is_live(peer)).then_some(Whereabouts { pid, start })
     }
 
+    /// The number of the process that has this slot at this moment, if it is told.
+    pub(crate) fn pid_at(&self, slot: u32) -> Option<i32> {
+        let pid = (slot < self.slots()).then(|| self.slot(slot).pid.load(Relaxed))?;
+        (pid != 0).then_some(pid)
+    }
+
     /// It holds something, or is about to.
     pub(super) fn touch(&self, peer: PeerId) {
         self.slot(peer.slot()).touched.store(1, Relaxed); // under the arena's lock

@@ -46,6 +46,7 @@ use super::atomic::{
 use super::carrier;
 use super::deadlock::{self, Deadlock};
 use super::wait::{self, Outcome, Queued};
+use super::waits::Of;
 
 /// Where and how to queue.
 #[derive(Clone, Copy, Debug)]
@@ -167,11 +168,12 @@ pub(crate) fn park_as(
     wait::about_to_wait();
     let watched = may_last(&spot, deadline);
     if watched {
+        let of = Of::Lot(NonNull::from(waiter.get_ref()));
         // SAFETY: its own part; its drop calls `leave`.
         unsafe {
             waiter
                 .listing
-                .enter(waiter, waiter.id(), what, Location::caller())
+                .enter(of, waiter.id(), what, Location::caller())
         };
     }
     if !waiter.enqueue(spot, Queued::current(), valid) {
@@ -238,7 +240,7 @@ fn look(waiter: Pin<&Waiter>, owner: Owner) -> Option<String> {
         // It may have been moved before anybody could find it.
         Owner::Later => waiter.held()?.owner,
     };
-    deadlock::look(waiter, owner?)
+    deadlock::look(waiter.id(), &waiter.get_ref().listing, owner?)
 }
 
 /// What a waiter waits for.

@@ -180,16 +180,6 @@ impl Waiter {
         self.id
     }
 
-    /// Nobody finds it by its id any more.
-    pub(crate) fn leave_list(&self) {
-        self.listing.leave();
-    }
-
-    /// A report names its current wait.
-    pub(crate) fn set_reported(&self) {
-        self.listing.set_reported();
-    }
-
     /// What it waits for; `None`: it is in no queue.
     pub(crate) fn held(&self) -> Option<Held> {
         let _queue = self.lock()?;
