@@ -14,6 +14,9 @@
 /// | `timeout(duration) => ...` | nothing, for so long; at most one, the last | |
 /// | `default => ...` | nothing right now; instead of a timeout | |
 ///
+/// Queues and channels between processes ([`process::Queue`](crate::process::Queue)) are arms by
+/// the same words, and `arm(event.wait_async())` is one for events of both kinds.
+///
 /// `-> pattern` may be left out. Among several that are ready a random one wins. The others
 /// have done nothing; an item that was to be put is dropped with its arm (keep hold of it with
 /// [`Select`](crate::queue::Select), which can do all that this macro can).
