@@ -1,11 +1,12 @@
-//! P109: processes that hold threads that hold coroutines, which the notes call the ideal and have no
-//! program for.
+//! P109: processes that hold threads that hold coroutines. The notes call that the ideal, and have
+//! no program for it.
 //!
 //! Each thread listens to the same port by itself (`SO_REUSEPORT`), and the kernel chooses one for
 //! each client, whose coroutine stays there. So threads and processes share nothing and wait
 //! for nothing of each other. A process that dies takes its clients along, and another
 //! takes its place.
 
+use std::fmt;
 use std::io;
 use std::net::Ipv4Addr;
 use std::os::fd::OwnedFd;
@@ -45,6 +46,7 @@ pub(crate) fn echo(clients: u32, shape: Shape, run: Run, scale: Scale) -> io::Re
             Ok(coroutine::spawn(move || server.keep(child)))
         })
         .collect();
+    let servers = servers?;
     if clients == 0 {
         println!("listening on {address}, Ctrl-C ends it");
     } else {
@@ -59,23 +61,12 @@ pub(crate) fn echo(clients: u32, shape: Shape, run: Run, scale: Scale) -> io::Re
         println!("{clients} clients: {:.2} s", begin.elapsed().as_secs_f64());
         end.set();
     }
-    for (process, server) in (1..).zip(servers?) {
+    for (process, server) in (1..).zip(servers) {
         let threads = server
             .join()
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-        for (
-            thread,
-            Served {
-                clients,
-                most,
-                bytes,
-            },
-        ) in (1..).zip(threads)
-        {
-            println!(
-                "process {process} thread {thread}: {clients} clients, {most} at once, \
-                 {bytes} bytes"
-            );
+        for (thread, served) in (1..).zip(threads) {
+            println!("process {process} thread {thread}: {served}");
         }
     }
     Ok(())
@@ -108,6 +99,17 @@ struct Served {
     clients: u64,
     most: u64,
     bytes: u64,
+}
+
+impl fmt::Display for Served {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Served {
+            clients,
+            most,
+            bytes,
+        } = self;
+        write!(f, "{clients} clients, {most} at once, {bytes} bytes")
+    }
 }
 
 impl Server {
