@@ -149,7 +149,7 @@ fn child() {
 #[test]
 fn waiting_child() {
     if std::env::var_os(CHILD).is_some() {
-        let builder = Runtime::builder().workers(2).hog_threshold(10 * SHORT);
+        let builder = Runtime::builder().workers(2).hog_threshold(40 * SHORT);
         let runtime = builder.build().unwrap();
         let wait = || thread::sleep(SHORT);
         let both = [runtime.spawn(wait), runtime.spawn(wait)];
@@ -157,7 +157,7 @@ fn waiting_child() {
     }
 }
 
-/// The first to wait reads the symbols of this whole program, which takes longer than 10 ms, and
+/// The first to wait reads the symbols of this whole program, which takes longer than 40 ms, and
 /// the second waits for that.
 #[test]
 fn the_work_of_the_check_is_not_blamed_on_a_coroutine() {
