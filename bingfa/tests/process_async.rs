@@ -46,6 +46,14 @@ fn async_tasks_wait_for_a_mutex() {
     child.join().unwrap();
     assert_eq!(*lock.try_lock().unwrap(), 3);
 
+    let numbers = process::Array::new(&[1u8, 2]).unwrap();
+    block_on(async { numbers.lock_async().await.unwrap()[1] = 3 });
+    assert!(waits(pin!(async {
+        let _guard = numbers.lock_async().await;
+        numbers.lock_async().await.is_ok()
+    })));
+    assert_eq!(*numbers.lock().unwrap(), [1, 3]);
+
     // Who dies with it.
     let child = process::spawn(lock.clone(), |lock: Mutex<u32>| -> () {
         std::mem::forget(block_on(lock.lock_owned_async()).unwrap());

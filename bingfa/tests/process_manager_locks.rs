@@ -10,7 +10,7 @@ use bingfa::process::manager::{
     Barrier, BoundedSemaphore, Condvar, Event, Lock, Manager, Proxy, ReentrantLock, Semaphore,
     Value,
 };
-use bingfa::{process, thread, time};
+use bingfa::{coroutine, process, thread, time};
 use common::{LONG, SHORT, Watchdog, until};
 
 #[bingfa::test]
@@ -252,6 +252,32 @@ fn a_notification_outlives_the_waiter_that_had_it() {
     drop(lock.lock().unwrap());
     changed.notify_one().unwrap();
     third.join().unwrap();
+}
+
+#[test]
+fn a_cancel_that_is_pending_when_a_wait_begins_poisons_nothing() {
+    let _dog = Watchdog::new("a cancel before the wait");
+    for io in common::backends() {
+        common::runtime(io, 1).run(|| {
+            let manager = Manager::new().unwrap();
+            let (lock, changed, _) = stage(&manager);
+            let waiter = coroutine::spawn_local({
+                let lock = lock.clone();
+                move || {
+                    let guard = lock.lock().unwrap();
+                    coroutine::shield(coroutine::park);
+                    drop(changed.wait(guard));
+                }
+            });
+            while lock.try_lock().is_ok() {
+                coroutine::yield_now();
+            }
+            waiter.cancel();
+            waiter.unpark();
+            assert!(waiter.join().is_err());
+            drop(lock.lock().unwrap());
+        });
+    }
 }
 
 #[bingfa::test]

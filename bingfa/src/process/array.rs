@@ -118,6 +118,21 @@ impl<T: Pod> Array<T> {
         }
     }
 
+    /// Waits for the lock, as an async task.
+    ///
+    /// # Errors
+    /// As [`lock`](Self::lock).
+    ///
+    /// # Panics
+    /// As [`lock`](Self::lock).
+    ///
+    /// # Cancellation
+    /// Dropping the future leaves; it does not have the lock.
+    pub async fn lock_async(&self) -> LockResult<MutexGuard<'_, [T]>> {
+        locked::acquire_async(&self.shared).await;
+        locked::guard(&self.shared, locked::data(&self.shared))
+    }
+
     /// Makes a poisoned lock as good as new.
     pub fn clear_poison(&self) {
         locked::clear_poison(&self.shared);

@@ -255,13 +255,21 @@ impl Client {
         patience: Patience,
     ) -> io::Result<Answer<'_>> {
         let wait = within(patience);
+        let is_remembered = link.is_some();
         let link = link.or_else(|| lock(&self.0.idle).pop());
         let mut link = match link {
             Some(link) => link,
             None => self.another_link(wait)?,
         };
         link.outgoing.fill(request, fds)?;
-        let received = link.exchange(wait);
+        // A cancel that comes while nothing is sent yet must not end what the connection holds as
+        // if its holder had died.
+        let sent = if is_remembered {
+            cancel::shield(|| link.outgoing.send(&link.socket, wait))
+        } else {
+            link.outgoing.send(&link.socket, wait)
+        };
+        let received = sent.and_then(|()| link.receive(wait));
         let fds = received.map_err(|error| self.lost(error))?;
         Ok(Answer {
             client: self,
@@ -363,6 +371,11 @@ impl Link {
     /// Sends what was filled in, and waits for a frame: its descriptors.
     fn exchange(&mut self, wait: Wait) -> io::Result<Vec<OwnedFd>> {
         self.outgoing.send(&self.socket, wait)?;
+        self.receive(wait)
+    }
+
+    /// Waits for a frame: its descriptors.
+    fn receive(&mut self, wait: Wait) -> io::Result<Vec<OwnedFd>> {
         match self.incoming.next(&self.socket, LONGEST, wait)? {
             Received::Frame(fds) => Ok(fds),
             Received::TooLong(why) => Err(io::Error::new(ErrorKind::InvalidData, why)),

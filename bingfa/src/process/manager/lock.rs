@@ -135,6 +135,7 @@ impl LockGuard {
 
     /// Has a condition variable wait, with the lock free meanwhile. True: it was notified.
     pub(super) fn wait(mut self, condvar: u64, limit: Patience) -> io::Result<(LockGuard, bool)> {
+        cancel::checkpoint(); // now, while the guard can still unwind
         let link = self.link.take();
         let request = Request::Condvar(condvar, CondvarOp::Wait(self.id, limit));
         let answer = self.client.ask_over(link, &request, Vec::new(), limit)?;
