@@ -7,9 +7,16 @@
 //! back. A shared object needs no descriptor, but a hold that lasts until it arrives
 //! ([`export`]). Without an open load a handle refuses to be encoded: its bytes alone would mean
 //! nothing to whoever reads them.
+//!
+//! # Invariants
+//! 1. A load lies in the frame that encodes or decodes, and is in its thread's chain only as long
+//!    as its [`Open`] lives, which that frame has, too, and gives to nobody. Frames stay on their
+//!    thread, and coroutines' stacks are not freed before they have unwound.
+#![allow(unsafe_code)]
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::ptr;
 
 use serde::{Deserialize, Serialize, de, ser};
 
@@ -37,19 +44,21 @@ pub(super) struct Setting {
     pub(super) network: bool,
 }
 
-/// What the message at hand takes along.
+/// The message at hand.
 struct Load {
     setting: Setting,
     /// Whose message it is: a coroutine that suspends in the middle of its own
     /// `Serialize` leaves the load where others of its thread find it.
     carrier: u64,
     /// Most messages take nothing along.
-    cargo: Option<Box<Cargo>>,
+    cargo: RefCell<Option<Box<Cargo>>>,
+    /// The one that was the innermost of its thread before.
+    outer: Cell<*const Load>,
 }
 
-/// What the message at hand takes along, if it does.
-#[derive(Default)]
-struct Cargo {
+/// What a message takes along, if it takes something.
+#[derive(Debug, Default)]
+pub(super) struct Cargo {
     /// What the descriptors that were attached were called here, in the same order.
     originals: Vec<RawFd>,
     along: Along,
@@ -58,8 +67,41 @@ struct Cargo {
 }
 
 impl Load {
-    fn cargo(&mut self) -> &mut Cargo {
-        self.cargo.get_or_insert_default()
+    fn new(setting: Setting, cargo: Option<Box<Cargo>>) -> Load {
+        Load {
+            setting,
+            carrier: carrier::id(),
+            cargo: RefCell::new(cargo),
+            outer: Cell::new(ptr::null()),
+        }
+    }
+
+    fn cargo<R>(&self, f: impl FnOnce(&mut Cargo) -> R) -> R {
+        f(self.cargo.borrow_mut().get_or_insert_default())
+    }
+
+    /// Remembers the first reason.
+    fn refuse(&self, why: String) -> String {
+        self.cargo(|cargo| {
+            cargo.why.get_or_insert_with(|| why.clone());
+        });
+        why
+    }
+}
+
+impl Cargo {
+    /// What the message takes along, and why a handle refused.
+    pub(super) fn unpack(cargo: Option<Box<Cargo>>) -> (Along, Option<String>) {
+        cargo.map_or_else(Default::default, |cargo| (cargo.along, cargo.why))
+    }
+
+    pub(super) fn has_descriptors(&self) -> bool {
+        !self.along.fds.is_empty()
+    }
+
+    /// The message has gone.
+    pub(super) fn sent(self) {
+        self.along.shared.sent();
     }
 }
 
@@ -93,81 +135,79 @@ impl Drop for Shared {
 }
 
 thread_local! {
-    /// The last one of a carrier is that of its innermost message.
-    static LOADS: RefCell<Vec<Load>> = const { RefCell::new(Vec::new()) };
+    /// The innermost load of this thread, or null.
+    static INNERMOST: Cell<*const Load> = const { Cell::new(ptr::null()) };
 }
 
-/// Closes the load, also if a user's `Serialize` panics.
-struct Open {
-    carrier: u64,
-}
+/// Keeps a load in its thread's chain, and takes it out also if a user's `Serialize` panics.
+struct Open<'a>(&'a Load);
 
-impl Open {
-    fn new(setting: Setting, fds: Vec<OwnedFd>) -> Open {
-        let carrier = carrier::id();
-        let mut load = Load {
-            setting,
-            carrier,
-            cargo: None,
-        };
-        if !fds.is_empty() {
-            load.cargo().along.fds = fds;
-        }
-        LOADS.with_borrow_mut(|loads| loads.push(load));
-        Open { carrier }
-    }
-
-    fn take(&self) -> Option<Load> {
-        LOADS.with_borrow_mut(|loads| {
-            let mine = loads.iter().rposition(|load| load.carrier == self.carrier);
-            mine.map(|mine| loads.remove(mine))
-        })
-    }
-
-    fn close(self) -> Load {
-        let load = self.take().expect("each opens and closes its own");
-        std::mem::forget(self);
-        load
+impl<'a> Open<'a> {
+    #[inline]
+    fn new(load: &'a Load) -> Open<'a> {
+        load.outer.set(INNERMOST.replace(load));
+        Open(load)
     }
 }
 
-impl Drop for Open {
+impl Drop for Open<'_> {
+    #[inline]
     fn drop(&mut self) {
-        drop(self.take());
+        if ptr::eq(INNERMOST.get(), self.0) {
+            INNERMOST.set(self.0.outer.get());
+            return;
+        }
+        // A coroutine that has suspended in the middle is further in.
+        let inner = chain().find(|load| ptr::eq(load.outer.get(), self.0));
+        let inner = inner.expect("it is in its thread's chain");
+        inner.outer.set(self.0.outer.get());
     }
 }
 
-/// The innermost load of this carrier, if it is encoding or decoding a message.
-fn with_load<R>(f: impl FnOnce(&mut Load) -> R) -> Option<R> {
-    let carrier = carrier::id();
-    LOADS.with_borrow_mut(|loads| {
-        let mine = loads.iter_mut().rev().find(|load| load.carrier == carrier);
-        mine.map(f)
+/// The loads of this thread, from the innermost on, for a caller who is in none of their ends.
+fn chain<'a>() -> impl Iterator<Item = &'a Load> {
+    let mut next = INNERMOST.get();
+    std::iter::from_fn(move || {
+        // SAFETY: null, or in the chain, and so alive (invariant 1).
+        let load = unsafe { next.as_ref() }?;
+        next = load.outer.get();
+        Some(load)
     })
 }
 
-/// Runs `encode`, and gives back what the message takes along, and why a handle refused.
-pub(super) fn gather<R>(
-    setting: Setting,
-    encode: impl FnOnce() -> R,
-) -> (R, Along, Option<String>) {
-    let open = Open::new(setting, Vec::new());
+/// The innermost load of this carrier, if it is encoding or decoding a message.
+fn with_load<R>(f: impl FnOnce(&Load) -> R) -> Option<R> {
+    let carrier = carrier::id();
+    chain().find(|load| load.carrier == carrier).map(f)
+}
+
+/// Runs `encode`, and gives back what the message takes along.
+#[inline]
+pub(super) fn gather<R>(setting: Setting, encode: impl FnOnce() -> R) -> (R, Option<Box<Cargo>>) {
+    let load = Load::new(setting, None);
+    let open = Open::new(&load);
     let result = encode();
-    match open.close().cargo {
-        None => (result, Along::default(), None),
-        Some(cargo) => (result, cargo.along, cargo.why),
-    }
+    drop(open);
+    (result, load.cargo.into_inner())
 }
 
 /// Runs `decode`, which takes what it wants of `fds`; gives back why a handle refused.
+#[inline]
 pub(super) fn hand_out<R>(
     setting: Setting,
     fds: Vec<OwnedFd>,
     decode: impl FnOnce() -> R,
 ) -> (R, Option<String>) {
-    let open = Open::new(setting, fds);
+    let mut cargo = None::<Box<Cargo>>;
+    if !fds.is_empty() {
+        cargo.get_or_insert_default().along.fds = fds;
+    }
+    let load = Load::new(setting, cargo);
+    let open = Open::new(&load);
     let result = decode();
-    (result, open.close().cargo.and_then(|cargo| cargo.why))
+    drop(open);
+    let cargo = load.cargo.into_inner();
+    (result, cargo.and_then(|cargo| cargo.why))
 }
 
 /// Has the message that is being encoded take `fd` along, for a handle of type `T`.
@@ -180,27 +220,25 @@ pub(super) fn attach<T, E: ser::Error>(fd: BorrowedFd<'_>) -> Result<Place, E> {
     let what = std::any::type_name::<T>();
     let attached = with_load(|load| {
         let raw = fd.as_raw_fd();
-        // Borrowed for the whole encoding, so the number means the same all the while.
-        if let Some(known) = load
-            .cargo()
-            .originals
-            .iter()
-            .position(|&known| known == raw)
-        {
-            return Ok(Place(known as u16));
-        }
-        let place = load.cargo().along.fds.len();
-        let copy = if load.setting.network {
-            Err("a descriptor cannot be sent over a network".into())
-        } else if place == MOST {
-            Err(format!("a message takes at most {place} descriptors along"))
-        } else {
-            fd.try_clone_to_owned().map_err(|error| error.to_string())
+        let attach = |cargo: &mut Cargo| {
+            // Borrowed for the whole encoding, so the number means the same all the while.
+            if let Some(known) = cargo.originals.iter().position(|&known| known == raw) {
+                return Ok(Place(known as u16));
+            }
+            let place = cargo.along.fds.len();
+            if load.setting.network {
+                return Err("a descriptor cannot be sent over a network".into());
+            }
+            if place == MOST {
+                return Err(format!("a message takes at most {place} descriptors along"));
+            }
+            let copy = fd.try_clone_to_owned().map_err(|error| error.to_string())?;
+            cargo.originals.push(raw);
+            cargo.along.fds.push(copy);
+            Ok(Place(place as u16))
         };
-        let copy = copy.map_err(|error| refuse(load, format!("`{what}`: {error}")))?;
-        load.cargo().originals.push(raw);
-        load.cargo().along.fds.push(copy);
-        Ok(Place(place as u16))
+        load.cargo(attach)
+            .map_err(|error| load.refuse(format!("`{what}`: {error}")))
     });
     attached
         .unwrap_or_else(|| Err(elsewhere(what)))
@@ -227,7 +265,7 @@ pub(super) fn check_private<T, E: ser::Error>() -> Result<(), E> {
             return Ok(());
         }
         let why = format!("`{what}` of another manager cannot be sent over a network");
-        Err(refuse(load, why))
+        Err(load.refuse(why))
     });
     checked
         .unwrap_or_else(|| Err(elsewhere(what)))
@@ -251,16 +289,16 @@ pub(super) fn export<T, E: ser::Error>(handle: &Handle) -> Result<Token, E> {
             if load.setting.home.is_some() {
                 // A hold lasts until one process has it; a manager's values go to many, or none.
                 let why = format!("`{what}` is in shared memory, and no manager can keep it");
-                return Err(refuse(load, why));
+                return Err(load.refuse(why));
             }
             return Err(elsewhere(what)); // a `Deserialize` that encodes
         };
         match handle.export(to) {
             Ok(token) => {
-                load.cargo().along.shared.0.push(token);
+                load.cargo(|cargo| cargo.along.shared.0.push(token));
                 Ok(token)
             }
-            Err(error) => Err(refuse(load, format!("`{what}`: {error}"))),
+            Err(error) => Err(load.refuse(format!("`{what}`: {error}"))),
         }
     });
     exported
@@ -275,7 +313,7 @@ pub(super) fn import<T, E: de::Error>(
     let what = std::any::type_name::<T>();
     make().map_err(|error| {
         let why = format!("`{what}`: {error}");
-        E::custom(with_load(|load| refuse(load, why.clone())).unwrap_or(why))
+        E::custom(with_load(|load| load.refuse(why.clone())).unwrap_or(why))
     })
 }
 
@@ -287,15 +325,15 @@ pub(super) fn import<T, E: de::Error>(
 pub(super) fn take<T, E: de::Error>(place: Place) -> Result<OwnedFd, E> {
     let what = std::any::type_name::<T>();
     let taken = with_load(|load| {
-        let found = match load.cargo().along.fds.get(usize::from(place.0)) {
+        let found = load.cargo(|cargo| match cargo.along.fds.get(usize::from(place.0)) {
             Some(fd) => fd.try_clone().map_err(|error| error.to_string()),
             None => Err(
                 "its descriptor is not in the message; the receiver may have had too many open \
                  (RLIMIT_NOFILE)"
                     .into(),
             ),
-        };
-        found.map_err(|error| refuse(load, format!("`{what}`: {error}")))
+        });
+        found.map_err(|error| load.refuse(format!("`{what}`: {error}")))
     });
     let elsewhere = || {
         Err(format!(
@@ -303,10 +341,4 @@ pub(super) fn take<T, E: de::Error>(place: Place) -> Result<OwnedFd, E> {
         ))
     };
     taken.unwrap_or_else(elsewhere).map_err(E::custom)
-}
-
-/// Remembers the first reason.
-fn refuse(load: &mut Load, why: String) -> String {
-    load.cargo().why.get_or_insert_with(|| why.clone());
-    why
 }

@@ -51,7 +51,7 @@ pub struct OwnedRwLockWriteGuard<T: Pod> {
 #[must_use = "the permits are given back at once if this is dropped"]
 pub struct OwnedSemaphorePermit {
     shared: Shared,
-    count: u32,
+    count: u64,
 }
 
 impl<T: Pod> Mutex<T> {

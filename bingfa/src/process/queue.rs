@@ -8,21 +8,22 @@ use std::fmt;
 use std::io;
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
+use std::ptr;
 use std::time::{Duration, Instant};
 
 use postcard::ser_flavors::Flavor;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::carry::Along;
 use super::queue_error::{Abandoned, Closed, GetError, Last, PutError, Unjoined};
 use super::shared::Shared;
 use super::waiting::{self, Look};
 use super::wire;
 use crate::queue::TooManyDone;
 use crate::shm::arena::Arena;
+use crate::shm::block::{Block, LONGEST_INLINE, Writer};
 use crate::shm::kind::Kind;
-use crate::shm::ring::{LONGEST_INLINE, Message, Put, Received, Ring, Writer};
+use crate::shm::ring::{Put, Received, Ring};
 use crate::shm::word::Word;
 
 /// A queue between processes: first in, first out, any number of producers and consumers, on
@@ -77,14 +78,10 @@ const PUT: &&str = &"process queue put";
 const JOIN: &&str = &"process queue join";
 
 /// Where an item is encoded to.
-struct Into<'a, 'e> {
-    writer: Writer<'a>,
-    /// The format would drop it.
-    error: &'e mut Option<io::Error>,
-}
+struct Into<'w, 'a>(&'w mut Writer<'a>);
 
-impl<'a> Flavor for Into<'a, '_> {
-    type Output = Message<'a>;
+impl Flavor for Into<'_, '_> {
+    type Output = ();
 
     #[inline]
     fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
@@ -93,15 +90,29 @@ impl<'a> Flavor for Into<'a, '_> {
 
     #[inline]
     fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
-        self.writer.extend(bytes).map_err(|error| {
-            *self.error = Some(error);
-            postcard::Error::SerializeBufferFull
-        })
+        if self.0.extend(bytes) {
+            Ok(())
+        } else {
+            Err(postcard::Error::SerializeBufferFull)
+        }
     }
 
-    fn finalize(self) -> postcard::Result<Message<'a>> {
-        Ok(self.writer.finish())
+    #[inline]
+    fn finalize(self) -> postcard::Result<()> {
+        Ok(())
     }
+}
+
+/// What an attempt to get has ended with.
+enum Got {
+    /// So many bytes, in the buffer.
+    Short(usize),
+    /// The block at this place.
+    Long(u64),
+    Failed(io::Error),
+    Closed,
+    /// No other process has the queue any more.
+    Alone,
 }
 
 /// How long a call waits.
@@ -180,35 +191,31 @@ impl<'a> Core<'a> {
     }
 
     #[track_caller]
+    #[inline]
     pub(super) fn put<T: Serialize>(
         self,
         item: T,
         wait: Wait,
         may_be_alone: bool,
     ) -> Result<(), PutError<T>> {
-        let refuse = |item, why: String| {
-            let error = io::Error::new(io::ErrorKind::InvalidInput, why);
-            Err(PutError::Refused(item, error))
-        };
+        let (ring, arena) = (self.ring(), self.arena());
         let mut buffer = [const { MaybeUninit::uninit() }; LONGEST_INLINE];
-        let mut no_memory = None;
-        let into = Into {
-            writer: Writer::new(self.arena(), self.0.handle().hold(), &mut buffer),
-            error: &mut no_memory,
+        let mut writer = Writer::new(arena, self.0.handle().hold(), &mut buffer);
+        let along = match wire::encode_into(Into(&mut writer), &item) {
+            Ok(along) => along,
+            Err(error) => {
+                let invalid = || io::Error::new(io::ErrorKind::InvalidInput, error.to_string());
+                let why = writer.error().unwrap_or_else(invalid);
+                return Err(PutError::Refused(item, why));
+            }
         };
-        let encoded = wire::encode_into(into, &item);
-        if let Some(error) = no_memory {
-            return Err(PutError::Refused(item, error));
-        }
-        let (mut message, Along { fds, shared }) = match encoded {
-            Ok(encoded) => encoded,
-            Err(error) => return refuse(item, error.to_string()),
-        };
-        if !fds.is_empty() {
+        if along.as_ref().is_some_and(|along| along.has_descriptors()) {
             let why = "descriptors cannot lie in memory; send them by process::pipe";
-            return refuse(item, why.into());
+            let why = io::Error::new(io::ErrorKind::InvalidInput, why);
+            return Err(PutError::Refused(item, why));
         }
-        let attempt = |sleeps_next: bool| match self.ring().try_put(self.arena(), &mut message) {
+        let message = writer.message();
+        let attempt = |sleeps_next: bool| match ring.try_put(arena, message) {
             Ok(Put::Full) if sleeps_next && !may_be_alone => match self.is_alone() {
                 Some(true) => Look::Done(Ok(Put::Full)),
                 Some(false) => Look::NotYet,
@@ -218,12 +225,15 @@ impl<'a> Core<'a> {
             Ok(Put::Busy) => Look::Busy,
             done => Look::Done(done),
         };
-        match self.wait_for(self.ring().room(), PUT, wait, attempt) {
-            None | Some(Ok(Put::Busy)) => Err(PutError::Full(item)),
+        match self.wait_for(ring.room(), PUT, wait, attempt) {
             Some(Ok(Put::Done)) => {
-                shared.sent();
+                writer.sent();
+                if let Some(along) = along {
+                    along.sent();
+                }
                 Ok(())
             }
+            None | Some(Ok(Put::Busy)) => Err(PutError::Full(item)),
             Some(Ok(Put::Closed)) => Err(PutError::Closed(item, self.closed(!may_be_alone))),
             Some(Ok(Put::Full)) => Err(PutError::Closed(item, self.closed(false))),
             Some(Err(error)) => Err(PutError::Refused(item, error)),
@@ -231,49 +241,47 @@ impl<'a> Core<'a> {
     }
 
     #[track_caller]
+    #[inline]
     pub(super) fn get<T: DeserializeOwned>(
         self,
         wait: Wait,
         may_be_alone: bool,
     ) -> Result<T, GetError> {
+        let (ring, arena) = (self.ring(), self.arena());
         let mut buffer = [const { MaybeUninit::uninit() }; LONGEST_INLINE];
-        let (me, hold) = (self.0.family().me(), self.0.handle().hold());
+        let hold = self.0.handle().hold();
         let attempt = |sleeps_next: bool| {
             // Asked first: what was put before the end is found below.
-            let no_source = self.ring().has_no_source();
+            let no_source = ring.has_no_source();
             let alone = if sleeps_next && !may_be_alone {
                 self.is_alone()
             } else {
                 Some(false)
             };
-            match self.ring().try_get(self.arena(), me, hold, &mut buffer) {
-                Ok(Received::Nothing) if no_source => {
-                    Look::Done(Err(Some(self.closed(!may_be_alone))))
-                }
+            match ring.try_get(arena, hold, &mut buffer) {
+                Ok(Received::Short(len)) => Look::Done(Got::Short(len)),
+                Ok(Received::Long(at)) => Look::Done(Got::Long(at)),
+                Ok(Received::Nothing) if no_source => Look::Done(Got::Closed),
                 Ok(Received::Nothing) => match alone {
-                    Some(true) => Look::Done(Err(Some(self.closed(false)))),
+                    Some(true) => Look::Done(Got::Alone),
                     Some(false) => Look::NotYet,
                     None => Look::Busy,
                 },
                 Ok(Received::Busy) => Look::Busy,
-                Ok(received) => Look::Done(Ok(received)),
-                Err(_) => Look::Done(Err(None)),
+                Err(error) => Look::Done(Got::Failed(error)),
             }
         };
-        let received = match self.wait_for(self.ring().items(), GET, wait, attempt) {
-            None => return Err(GetError::Empty),
-            Some(Ok(received)) => received,
-            Some(Err(Some(closed))) => return Err(GetError::Closed(closed)),
-            Some(Err(None)) => return Err(GetError::Invalid(io::ErrorKind::OutOfMemory.into())),
-        };
-        let decoded = match &received {
-            Received::Short(len) => {
+        let decoded = match self.wait_for(ring.items(), GET, wait, attempt) {
+            Some(Got::Short(len)) => {
                 // SAFETY: so many bytes were written.
-                let bytes = unsafe { buffer[..*len].assume_init_ref() };
+                let bytes = unsafe { buffer[..len].assume_init_ref() };
                 wire::decode(bytes, Vec::new())
             }
-            Received::Long(block) => wire::decode(block, Vec::new()),
-            Received::Nothing | Received::Busy => return Err(GetError::Empty),
+            Some(Got::Long(at)) => wire::decode(&Block::over(arena, hold, at), Vec::new()),
+            Some(Got::Closed) => return Err(GetError::Closed(self.closed(!may_be_alone))),
+            Some(Got::Alone) => return Err(GetError::Closed(self.closed(false))),
+            Some(Got::Failed(error)) => return Err(GetError::Invalid(error)),
+            None => return Err(GetError::Empty),
         };
         decoded.map_err(|error| {
             GetError::Invalid(io::Error::new(
@@ -284,6 +292,7 @@ impl<'a> Core<'a> {
     }
 
     #[track_caller]
+    #[inline]
     fn wait_for<R>(
         self,
         word: &Word,
@@ -296,6 +305,17 @@ impl<'a> Core<'a> {
                 Look::Done(done) => Some(done),
                 Look::NotYet | Look::Busy => None,
             },
+            Wait::Until(deadline) if ptr::eq(word, self.ring().room()) => {
+                let patience = (self.ring().capacity() / 8).clamp(1, 1000) as u32;
+                waiting::wait_patiently_for(
+                    self.0.family(),
+                    word,
+                    what,
+                    deadline,
+                    patience,
+                    attempt,
+                )
+            }
             Wait::Until(deadline) => {
                 waiting::wait_for(self.0.family(), word, what, deadline, attempt)
             }
@@ -307,30 +327,29 @@ impl<'a> Core<'a> {
 impl<'a> Core<'a> {
     /// How many abandoned items have been reported.
     pub(super) fn told(self) -> u64 {
-        self.ring().reported()
+        self.ring().tasks().reported()
     }
 
     /// The word on which one waits for the last item to be done.
     pub(super) fn join_word(self) -> &'a Word {
-        &self.ring().joined
+        &self.ring().tasks().joined
     }
 
     /// How many items are not done.
     pub(super) fn unfinished(self) -> u64 {
-        let unfinished = |finished| self.ring().unfinished(finished);
-        self.0.handle().with_finished(unfinished)
+        self.0.handle().unfinished(self.ring())
     }
 
     pub(super) fn may_be_joined(self, told: u64) -> bool {
-        self.ring().abandoned() > told || self.unfinished() == 0
+        self.ring().tasks().abandoned() > told || self.unfinished() == 0
     }
 
     /// How a join has ended that began when so many had been reported, if it has.
     pub(super) fn joined(self, told: u64, sleeps_next: bool) -> Option<Result<(), Unjoined>> {
         let ring = self.ring();
-        let abandoned = ring.abandoned();
+        let abandoned = ring.tasks().abandoned();
         if abandoned > told {
-            let pid = ring.report(abandoned).unsigned_abs();
+            let pid = ring.tasks().report(abandoned);
             let items = abandoned - told;
             return Some(Err(Unjoined::Abandoned(Abandoned { pid, items })));
         }

@@ -88,13 +88,13 @@ pub(super) fn permits_of(shared: &Shared) -> &Permits {
 }
 
 #[track_caller]
-fn take(shared: &Shared, count: u32, has_turn: bool) -> Attempt {
+fn take(shared: &Shared, count: u64, has_turn: bool) -> Attempt {
     permits_of(shared).take(shared.arena(), shared.handle().hold(), count, has_turn)
 }
 
 #[track_caller]
 pub(super) fn try_acquire(shared: &Shared, count: usize) -> Option<SemaphorePermit<'_>> {
-    let count = u32::try_from(count).ok()?;
+    let count = count as u64;
     (take(shared, count, false) == Attempt::Made).then(|| SemaphorePermit { shared, count })
 }
 
@@ -118,8 +118,7 @@ pub(super) fn acquire(
         None
     };
     let has_turn = turn.is_some();
-    // More than can be counted here: there are never so many.
-    let count = u32::try_from(count).unwrap_or(u32::MAX);
+    let count = count as u64;
     let taken = |_| take(shared, count, has_turn).into();
     waiting::wait_for(family, &permits.word, WHAT, deadline, taken)?;
     Some(SemaphorePermit { shared, count })
@@ -140,8 +139,7 @@ pub(super) async fn acquire_async(shared: &Shared, count: usize) -> SemaphorePer
         None
     };
     let has_turn = turn.is_some();
-    // More than can be counted here: there are never so many.
-    let count = u32::try_from(count).unwrap_or(u32::MAX);
+    let count = count as u64;
     let taken = |_| take(shared, count, has_turn).into();
     polling::done(shared, &permits.word, taken).await;
     SemaphorePermit { shared, count }
@@ -357,7 +355,7 @@ impl fmt::Debug for Semaphore {
 #[must_use = "the permits are given back at once if this is dropped"]
 pub struct SemaphorePermit<'a> {
     shared: &'a Shared,
-    count: u32,
+    count: u64,
 }
 
 impl SemaphorePermit<'_> {
@@ -374,19 +372,19 @@ impl SemaphorePermit<'_> {
     }
 
     /// The same permits, for a guard that lives as long as it likes.
-    pub(super) fn into_parts(mut self) -> (Shared, u32) {
+    pub(super) fn into_parts(mut self) -> (Shared, u64) {
         (self.shared.clone(), std::mem::take(&mut self.count))
     }
 }
 
 /// These permits, which somebody has, will not be given back.
-pub(super) fn forget(shared: &Shared, count: u32) {
+pub(super) fn forget(shared: &Shared, count: u64) {
     let (arena, hold) = (shared.family().arena(), shared.handle().hold());
     permits_of(shared).forget(arena, hold, count);
 }
 
 /// These permits, which somebody has, are free again.
-pub(super) fn give_back(shared: &Shared, count: u32) {
+pub(super) fn give_back(shared: &Shared, count: u64) {
     let arena = shared.family().arena();
     if count > 0 && !arena.forked() {
         permits_of(shared).give_back(arena, shared.handle().hold(), count);

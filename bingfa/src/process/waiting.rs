@@ -5,6 +5,7 @@
 //! parks, and a thread that waits for the process's doorbell looks whose word has changed.
 #![allow(unsafe_code)] // calls an unsafe method of park's; no block of its own needs invariants
 
+use std::cell::Cell;
 use std::panic::Location;
 use std::ptr::{self, NonNull};
 use std::sync::{Mutex, MutexGuard, Once, PoisonError};
@@ -13,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use crate::park::cancel::{self, sooner};
 use crate::park::frame::Frame;
-use crate::park::wait::{Outcome, Unparker, sleep_until, wait, yield_if_slice_over};
+use crate::park::wait::{self as park, Outcome, Unparker, sleep_until, yield_if_slice_over};
 use crate::park::{local, more_than_one_cpu, thread};
 use crate::reactor::{self, Op, OpKind};
 use crate::registry::State;
@@ -24,8 +25,18 @@ use crate::shm::tally::Attempt;
 use crate::shm::word::{self, Word};
 use crate::sys::{errno, futex, launch};
 
-/// How often a thread looks again before it sleeps: a microsecond or two.
-const SPINS: u32 = 60;
+/// For how long a thread looks again before it sleeps: as a rule, and if its last sleep was so
+/// short that it was woken before, or soon after, it had really gone to sleep.
+const BRIEF: Duration = Duration::from_micros(4);
+const WORTHWHILE: Duration = Duration::from_micros(50);
+/// The longest pause between two looks, in turns of `spin_loop`: each look takes a cache line
+/// away from those who are to end the wait.
+const LONGEST_PAUSE: u32 = 64;
+
+thread_local! {
+    /// Whether the last sleep of this thread was short.
+    static SLEPT_BRIEFLY: Cell<bool> = const { Cell::new(false) };
+}
 
 /// What a look at shared memory has shown.
 #[derive(Debug)]
@@ -53,7 +64,7 @@ impl From<Attempt> for Look<()> {
     }
 }
 
-/// How long to wait before another look if somebody is in the way.
+/// How long to wait before another look if somebody is in the way, or for how long to be patient.
 const NAP: Duration = Duration::from_millis(1);
 
 /// Waits until `attempt` is done; `None` if `deadline` came first. It is told whether
@@ -62,52 +73,126 @@ const NAP: Duration = Duration::from_millis(1);
 /// Whoever makes an attempt succeed calls the word's `wake` afterwards. A cancel or an
 /// expired timeout unwinds, from outside of `attempt`.
 #[track_caller]
+#[inline]
 pub(super) fn wait_for<R>(
     family: &Family,
     word: &Word,
     what: &'static &'static str,
     deadline: Option<Instant>,
+    attempt: impl FnMut(bool) -> Look<R>,
+) -> Option<R> {
+    wait(family, word, what, deadline, 0, attempt)
+}
+
+/// As [`wait_for`], by somebody who lets others go on for a moment before they wake it
+/// ([`Word::wake_if`]), and before it looks again: so many turns of `spin_loop`, at least one.
+#[track_caller]
+#[inline]
+pub(super) fn wait_patiently_for<R>(
+    family: &Family,
+    word: &Word,
+    what: &'static &'static str,
+    deadline: Option<Instant>,
+    patience: u32,
+    attempt: impl FnMut(bool) -> Look<R>,
+) -> Option<R> {
+    wait(family, word, what, deadline, patience, attempt)
+}
+
+#[track_caller]
+#[inline]
+fn wait<R>(
+    family: &Family,
+    word: &Word,
+    what: &'static &'static str,
+    deadline: Option<Instant>,
+    patience: u32,
     mut attempt: impl FnMut(bool) -> Look<R>,
 ) -> Option<R> {
     yield_if_slice_over();
-    let first = match attempt(false) {
-        Look::Done(done) => return Some(done),
-        not_done => not_done,
-    };
+    match attempt(false) {
+        Look::Done(done) => Some(done),
+        first => wait_longer(family, word, what, deadline, patience, attempt, first),
+    }
+}
+
+/// The same after a first attempt.
+#[track_caller]
+#[cold]
+#[inline(never)]
+fn wait_longer<R>(
+    family: &Family,
+    word: &Word,
+    what: &'static &'static str,
+    deadline: Option<Instant>,
+    patience: u32,
+    mut attempt: impl FnMut(bool) -> Look<R>,
+    first: Look<R>,
+) -> Option<R> {
     let here = Carrier::current(family);
-    if matches!(first, Look::NotYet) && matches!(here, Carrier::Thread) && more_than_one_cpu() {
-        for _ in 0..SPINS {
-            std::hint::spin_loop();
-            match attempt(false) {
-                Look::Done(done) => return Some(done),
-                Look::NotYet => {}
-                // That has taken milliseconds, and so would the next.
-                Look::Busy => break,
-            }
-        }
+    let begin = Instant::now();
+    if matches!(first, Look::NotYet)
+        && matches!(here, Carrier::Thread)
+        && let Some(done) = spin(begin, patience, &mut attempt)
+    {
+        return Some(done);
     }
     let at = Location::caller();
+    let mut patient = patience > 0;
     loop {
-        let seen = word.prepare(here.flag(family));
-        let in_time = match (attempt(true), here) {
-            (Look::Done(done), _) => return Some(done),
-            (Look::Busy, _) => {
-                let nap = Instant::now() + NAP;
-                sleep_until(deadline.map_or(nap, |deadline| deadline.min(nap)));
-                deadline.is_none_or(|deadline| Instant::now() < deadline)
+        let seen = word.prepare(here.flag(family, patient));
+        let nap = Instant::now() + NAP;
+        let until = match deadline {
+            Some(deadline) if !patient || deadline < nap => Some(deadline),
+            _ => patient.then_some(nap),
+        };
+        match (attempt(true), here) {
+            (Look::Done(done), _) => {
+                SLEPT_BRIEFLY.set(begin.elapsed() < WORTHWHILE);
+                return Some(done);
             }
-            (Look::NotYet, Carrier::Thread) => on_thread(word, seen, what, deadline, at),
+            (Look::Busy, _) => {
+                sleep_until(deadline.map_or(nap, |deadline| deadline.min(nap)));
+            }
+            (Look::NotYet, Carrier::Thread) => on_thread(word, seen, what, until, at),
             (Look::NotYet, Carrier::Ring(worker, frame)) => {
-                in_ring(worker, frame, family, word, seen, what, deadline, at)
+                in_ring(worker, frame, family, word, seen, what, until, at);
             }
             (Look::NotYet, Carrier::Parked) => by_doorbell(family, word, seen, what, deadline),
-        };
-        if !in_time {
+        }
+        // It may be that nobody wakes who is patient. Nothing has happened for long.
+        patient = patient && word.has_changed(seen);
+        if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
             return match attempt(false) {
                 Look::Done(done) => Some(done),
                 Look::NotYet | Look::Busy => None,
             };
         }
+    }
+}
+
+/// Looks again and again for a moment.
+fn spin<R>(begin: Instant, patience: u32, mut attempt: impl FnMut(bool) -> Look<R>) -> Option<R> {
+    if !more_than_one_cpu() {
+        return None;
+    }
+    let limit = if SLEPT_BRIEFLY.get() {
+        WORTHWHILE
+    } else {
+        BRIEF
+    };
+    let mut pause = patience.clamp(1, LONGEST_PAUSE);
+    loop {
+        for _ in 0..pause {
+            std::hint::spin_loop();
+        }
+        match attempt(false) {
+            Look::Done(done) => return Some(done),
+            Look::NotYet if begin.elapsed() < limit => {}
+            // Busy: that has taken milliseconds, and so would the next.
+            Look::NotYet | Look::Busy => return None,
+        }
+        pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
 
@@ -132,22 +217,23 @@ impl Carrier<'_> {
         Carrier::Parked
     }
 
-    fn flag(self, family: &Family) -> u32 {
+    fn flag(self, family: &Family, patient: bool) -> u32 {
         match self {
+            Carrier::Thread | Carrier::Ring(..) if patient => word::PATIENT,
             Carrier::Thread | Carrier::Ring(..) => word::FUTEX,
             Carrier::Parked => word::bell(family.me().slot()),
         }
     }
 }
 
-/// Blocks the thread. False: too late.
+/// Blocks the thread.
 fn on_thread(
     word: &Word,
     seen: u32,
     what: &'static &'static str,
     deadline: Option<Instant>,
     at: &'static Location<'static>,
-) -> bool {
+) {
     cancel::raise();
     let record = thread::current();
     record.live.waits(what, at);
@@ -164,10 +250,9 @@ fn on_thread(
     }
     record.live.set(State::Running);
     cancel::raise();
-    deadline.is_none_or(|at| Instant::now() < at)
 }
 
-/// Suspends the coroutine; its worker's ring waits. False: too late.
+/// Suspends the coroutine; its worker's ring waits.
 #[expect(clippy::too_many_arguments, reason = "all that a wait is")]
 fn in_ring(
     worker: &Worker,
@@ -178,22 +263,21 @@ fn in_ring(
     what: &'static &'static str,
     deadline: Option<Instant>,
     at: &'static Location<'static>,
-) -> bool {
+) {
     let kind = OpKind::Futex {
         word: word.event().as_ptr(),
         value: seen,
     };
     let mut op = Op::new(kind, reactor::NONE, None, ptr::null());
     match sched_op::run(worker, frame, &mut op, deadline, what, at) {
-        OpEnd::TimedOut => false,
         // The grace of a destructor is over. A lock must be had all the same.
         OpEnd::Done(result) if result == -errno::ECANCELED => {
             start_listener(family);
             word.prepare(word::bell(family.me().slot()));
-            by_doorbell(family, word, seen, what, deadline)
+            by_doorbell(family, word, seen, what, deadline);
         }
-        // Woken, or the word has changed already.
-        OpEnd::Done(_) => true,
+        // Woken, or the word has changed already, or too late.
+        OpEnd::Done(_) | OpEnd::TimedOut => {}
     }
 }
 
@@ -276,7 +360,7 @@ impl Place {
     }
 }
 
-/// Parks the coroutine until the listener finds its word changed. False: too late.
+/// Parks the coroutine until the listener finds its word changed.
 #[track_caller]
 fn by_doorbell(
     family: &Family,
@@ -284,18 +368,17 @@ fn by_doorbell(
     seen: u32,
     what: &'static &'static str,
     deadline: Option<Instant>,
-) -> bool {
+) {
     debug_assert!(!family.arena().forked());
     let _leave = Leave::later(word, seen, Unparker::current());
     // A change from before we were in the list has not been told to us.
     while !word.has_changed(seen) {
-        match wait(what, deadline) {
+        match park::wait(what, deadline) {
             Outcome::Woken => {}
-            Outcome::TimedOut => return false,
+            Outcome::TimedOut => return,
             Outcome::Interrupted => cancel::raise(),
         }
     }
-    true
 }
 
 /// Starts the thread that waits for this process's doorbell.

@@ -14,7 +14,7 @@ use postcard::ser_flavors::Flavor;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::carry::{self, Along, Setting, Shared};
+use super::carry::{self, Along, Cargo, Setting, Shared};
 use crate::shm::object::Destination;
 use crate::shm::peers::PeerId;
 use crate::sys::attributes::Cpus;
@@ -125,31 +125,33 @@ pub(super) fn encode_in<T: Serialize + ?Sized>(
     setting: Setting,
     value: &T,
 ) -> Result<Encoded, CodecError> {
-    let (encoded, along, refused) = carry::gather(setting, || postcard::to_stdvec(value));
-    let Along { fds, shared } = along;
+    let (encoded, cargo) = carry::gather(setting, || postcard::to_stdvec(value));
+    let (Along { fds, shared }, refused) = Cargo::unpack(cargo);
     match encoded {
         Ok(bytes) => Ok(Encoded { bytes, fds, shared }),
         Err(error) => Err(CodecError::encoding::<T>(refused, &error)),
     }
 }
 
-/// As [`encode`], into a place of the caller's choice.
-pub(super) fn encode_into<T: Serialize, F: Flavor>(
-    flavor: F,
+/// As [`encode`], into a place of the caller's choice; gives what the message takes along.
+#[inline]
+pub(super) fn encode_into<T: Serialize>(
+    flavor: impl Flavor<Output = ()>,
     value: &T,
-) -> Result<(F::Output, Along), CodecError> {
+) -> Result<Option<Box<Cargo>>, CodecError> {
     let setting = Setting {
         to: Some(Destination::Anyone),
         ..Setting::default()
     };
     let encode = || postcard::serialize_with_flavor(value, flavor);
-    let (encoded, along, refused) = carry::gather(setting, encode);
+    let (encoded, cargo) = carry::gather(setting, encode);
     match encoded {
-        Ok(encoded) => Ok((encoded, along)),
-        Err(error) => Err(CodecError::encoding::<T>(refused, &error)),
+        Ok(()) => Ok(cargo),
+        Err(error) => Err(CodecError::encoding::<T>(Cargo::unpack(cargo).1, &error)),
     }
 }
 
+#[inline]
 pub(super) fn decode<T: DeserializeOwned>(
     bytes: &[u8],
     fds: Vec<OwnedFd>,
@@ -157,6 +159,7 @@ pub(super) fn decode<T: DeserializeOwned>(
     decode_in(Setting::default(), bytes, fds)
 }
 
+#[inline]
 pub(super) fn decode_in<T: DeserializeOwned>(
     setting: Setting,
     bytes: &[u8],

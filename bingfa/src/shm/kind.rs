@@ -1,9 +1,6 @@
 //! What objects there are, and what becomes of one when a process that has it ends.
 #![allow(unsafe_code)]
 
-use std::ptr;
-use std::sync::atomic::Ordering::Acquire;
-
 use serde::{Deserialize, Serialize};
 
 use super::arena::ArenaGuard;
@@ -79,12 +76,8 @@ impl Kind {
                 Kind::Memory => {}
                 Kind::Locked => payload::<Lock>(object).bury(arena, gone),
                 Kind::Queue => {
-                    let finished = |hold: &Hold| u64::from(hold.finished.load(Acquire));
-                    let finished = || {
-                        let others = arena.holds(object).filter(|other| !ptr::eq(other.1, hold));
-                        others.map(|(_, other)| finished(other)).sum()
-                    };
-                    payload::<Ring>(object).depart(arena, hold, finished, gone);
+                    let holds = || arena.holds(object).map(|(_, hold)| hold);
+                    payload::<Ring>(object).depart(arena, hold, holds, gone);
                 }
                 Kind::End => payload::<End>(object).depart(arena, gone),
                 Kind::Event => payload::<Event>(object).bury(arena),

@@ -22,6 +22,8 @@ pub(crate) mod barrier;
 #[cfg(not(loom))]
 pub(crate) mod blame;
 #[cfg(not(loom))]
+pub(crate) mod block;
+#[cfg(not(loom))]
 pub(crate) mod condvar;
 #[cfg(not(loom))]
 pub(crate) mod end;
@@ -46,5 +48,9 @@ pub(crate) mod ring;
 #[cfg(not(loom))]
 pub(crate) mod rwlock;
 #[cfg(not(loom))]
+mod segment;
+#[cfg(not(loom))]
 pub(crate) mod tally;
+#[cfg(not(loom))]
+pub(crate) mod tasks;
 pub(crate) mod word;

@@ -73,9 +73,10 @@ pub(crate) struct Hold {
     handles: AtomicU32,
     promised: AtomicU32,
     sent: AtomicU32,
-    /// For queues: how many items it has taken, and how many of those are done.
-    pub(super) taken: AtomicU32,
-    pub(super) finished: AtomicU32,
+    /// For queues: how many items it has taken, and how many of those are done. For tallies: its
+    /// share.
+    pub(super) taken: AtomicU64,
+    pub(super) finished: AtomicU64,
     /// For queues: blocks that it fills or reads.
     loans: Loans,
 }
@@ -107,9 +108,9 @@ impl Hold {
     }
 
     /// Items taken and not done.
-    pub(super) fn in_hand(&self) -> u32 {
+    pub(super) fn in_hand(&self) -> u64 {
         let taken = self.taken.load(Relaxed);
-        taken.wrapping_sub(self.finished.load(Relaxed))
+        taken.saturating_sub(self.finished.load(Relaxed))
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -270,15 +271,11 @@ impl Handle {
         Some(arena.holds(&self.object()).any(|(_, hold)| others(hold)))
     }
 
-    /// For queues: how many items all processes that have it have done, and what `f` makes of
-    /// that while none of them comes or goes.
-    pub(crate) fn with_finished<R>(&self, f: impl FnOnce(u64) -> R) -> R {
+    /// For queues: how many of its items are not done.
+    pub(crate) fn unfinished(&self, ring: &Ring) -> u64 {
         let arena = self.family.arena().lock();
         let object = self.object();
-        let holds = arena.holds(&object);
-        f(holds
-            .map(|(_, hold)| u64::from(hold.finished.load(Acquire)))
-            .sum())
+        ring.unfinished(&arena, arena.holds(&object).map(|(_, hold)| hold))
     }
 
     /// The length of the payload.
@@ -434,8 +431,8 @@ impl ArenaGuard<'_> {
                 handles: AtomicU32::new(0),
                 promised: AtomicU32::new(0),
                 sent: AtomicU32::new(0),
-                taken: AtomicU32::new(0),
-                finished: AtomicU32::new(0),
+                taken: AtomicU64::new(0),
+                finished: AtomicU64::new(0),
                 loans: Loans::default(),
             });
         }

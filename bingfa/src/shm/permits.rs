@@ -47,14 +47,14 @@ impl Permits {
     }
 
     /// Takes permits if they are free. Without the turn: and if nobody has that.
-    pub(crate) fn take(&self, arena: &Arena, hold: &Hold, count: u32, has_turn: bool) -> Attempt {
+    pub(crate) fn take(&self, arena: &Arena, hold: &Hold, count: u64, has_turn: bool) -> Attempt {
         // Those who wait look often: without the lock.
-        if (!has_turn && self.turn.is_locked()) || self.free() < u64::from(count) {
+        if (!has_turn && self.turn.is_locked()) || self.free() < count {
             return Attempt::NotYet;
         }
         self.tally
             .try_change(arena, hold, |[free, forgotten], share| {
-                let free = free.checked_sub(count.into())?;
+                let free = free.checked_sub(count)?;
                 Some(([free, forgotten], share.checked_add(count)?))
             })
     }
@@ -66,9 +66,9 @@ impl Permits {
     }
 
     /// Gives permits back that this process has.
-    pub(crate) fn give_back(&self, arena: &Arena, hold: &Hold, count: u32) {
+    pub(crate) fn give_back(&self, arena: &Arena, hold: &Hold, count: u64) {
         self.tally.change(arena, hold, |[free, forgotten], share| {
-            Some(([free + u64::from(count), forgotten], share - count))
+            Some(([free + count, forgotten], share - count))
         });
         self.wake(arena);
     }
@@ -84,9 +84,9 @@ impl Permits {
     }
 
     /// Permits that this process has are nobody's.
-    pub(crate) fn forget(&self, arena: &Arena, hold: &Hold, count: u32) {
+    pub(crate) fn forget(&self, arena: &Arena, hold: &Hold, count: u64) {
         self.tally.change(arena, hold, |[free, forgotten], share| {
-            Some(([free, forgotten + u64::from(count)], share - count))
+            Some(([free, forgotten + count], share - count))
         });
     }
 
@@ -115,7 +115,7 @@ impl Permits {
     /// A process has ended, or let go: what it had is free.
     pub(super) fn depart(&self, arena: &Arena, hold: &Hold, gone: &Gone) {
         self.tally.depart(arena, hold, |[free, forgotten], share| {
-            [free + u64::from(share), forgotten]
+            [free + share, forgotten]
         });
         self.turn.bury_with(arena, gone, || {});
         self.word.rouse(|flags| arena.ring(flags));

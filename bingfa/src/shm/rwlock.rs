@@ -86,9 +86,8 @@ impl RwLock {
 
     /// A process has ended, or let go: its readers have gone, and if it wrote that is marked.
     pub(super) fn depart(&self, arena: &Arena, hold: &Hold, gone: &Gone) {
-        self.readers.depart(arena, hold, |[readers, _], share| {
-            [readers - u64::from(share), 0]
-        });
+        self.readers
+            .depart(arena, hold, |[readers, _], share| [readers - share, 0]);
         self.writer.bury_with(arena, gone, || {
             if self.writing.load(Relaxed) != 0 {
                 self.writer.poison.died(gone);

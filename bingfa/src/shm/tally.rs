@@ -15,7 +15,7 @@
 
 use std::io;
 use std::sync::atomic::{
-    AtomicU32, AtomicU64,
+    AtomicU64,
     Ordering::{Acquire, Relaxed, Release},
 };
 
@@ -37,7 +37,7 @@ struct State {
     values: [AtomicU64; 2],
     /// Whose share was changed, and what it is since. 0: nobody's.
     hold: AtomicU64,
-    share: AtomicU32,
+    share: AtomicU64,
 }
 
 /// What has become of a change.
@@ -107,7 +107,7 @@ impl Tally {
         &self,
         arena: &Arena,
         hold: &Hold,
-        change: impl FnOnce([u64; 2], u32) -> Option<([u64; 2], u32)>,
+        change: impl FnOnce([u64; 2], u64) -> Option<([u64; 2], u64)>,
     ) -> bool {
         self.change_locked(&self.lock(arena), arena, hold, change)
     }
@@ -117,7 +117,7 @@ impl Tally {
         &self,
         arena: &Arena,
         hold: &Hold,
-        change: impl FnOnce([u64; 2], u32) -> Option<([u64; 2], u32)>,
+        change: impl FnOnce([u64; 2], u64) -> Option<([u64; 2], u64)>,
     ) -> Attempt {
         match self.lock.lock_briefly(|| self.note_share(arena)) {
             None => Attempt::Busy,
@@ -131,7 +131,7 @@ impl Tally {
         _lock: &RobustGuard<'_>,
         arena: &Arena,
         hold: &Hold,
-        change: impl FnOnce([u64; 2], u32) -> Option<([u64; 2], u32)>,
+        change: impl FnOnce([u64; 2], u64) -> Option<([u64; 2], u64)>,
     ) -> bool {
         let Some((values, share)) = change(self.glance(), hold.taken.load(Relaxed)) else {
             return false;
@@ -141,7 +141,7 @@ impl Tally {
         true
     }
 
-    fn commit(&self, hold: u64, values: [u64; 2], share: u32) {
+    fn commit(&self, hold: u64, values: [u64; 2], share: u64) {
         let changes = self.changes.load(Relaxed) + 1;
         let next = &self.states[(changes % 2) as usize];
         for (value, to) in values.into_iter().zip(&next.values) {
@@ -157,7 +157,7 @@ impl Tally {
         &self,
         arena: &Arena,
         hold: &Hold,
-        give_back: impl FnOnce([u64; 2], u32) -> [u64; 2],
+        give_back: impl FnOnce([u64; 2], u64) -> [u64; 2],
     ) {
         let _lock = self.lock(arena);
         let values = give_back(self.glance(), hold.taken.load(Relaxed));

@@ -19,8 +19,9 @@
 //!
 //! # How they wait
 //! Flag 0 is for those who wait on the event itself, by futex: threads, and coroutines through
-//! io_uring. Where a driver cannot wait for a futex, the coroutines of a process wait through
-//! its **doorbell**, a word of the process; the other 31 flags are shared by all doorbells, by
+//! io_uring; flag 1 for those of them who are **patient**: they are not woken before it is
+//! worth it, as the waker sees it, and sleep for a limited time therefore. Where a driver cannot wait for a futex, the coroutines of a process wait through
+//! its **doorbell**, a word of the process; the other 30 flags are shared by all doorbells, by
 //! number.
 
 mod atomic {
@@ -40,12 +41,14 @@ use crate::sys::futex;
 
 /// The flag of those who wait on the event.
 pub(crate) const FUTEX: u32 = 1;
+/// The flag of those who do, for a limited time, and let others go on.
+pub(crate) const PATIENT: u32 = 2;
 /// How many flags are for doorbells.
-const BELLS: u32 = 31;
+const BELLS: u32 = 30;
 
 /// The flag of the doorbell of the peer in this slot.
 pub(crate) fn bell(slot: u32) -> u32 {
-    2 << (slot % BELLS)
+    4 << (slot % BELLS)
 }
 
 /// Counts events for those who wait; zeroed memory is a valid one.
@@ -70,11 +73,13 @@ impl Word {
 
     /// The event has happened and is published: the flags of those to be woken.
     #[inline]
-    fn take(&self) -> u32 {
+    fn take(&self, is_worth_it: impl FnOnce() -> bool) -> u32 {
         fence(SeqCst); // pairs with the one in `prepare`
         // Relaxed: the fences order it. Most often nobody waits, and then nothing is written.
-        if self.waiters.load(Relaxed) == 0 {
-            return 0;
+        match self.waiters.load(Relaxed) {
+            0 => return 0,
+            PATIENT if !is_worth_it() => return 0,
+            _ => {}
         }
         let flags = self.waiters.swap(0, Relaxed);
         if flags != 0 {
@@ -95,7 +100,14 @@ impl Word {
     /// rings the doorbells with these flags.
     #[inline]
     pub(crate) fn wake(&self, ring: impl FnOnce(u32)) {
-        let flags = self.take();
+        self.wake_if(|| true, ring);
+    }
+
+    /// The same, but wakes those who are patient only together with others, or if it is worth
+    /// it.
+    #[inline]
+    pub(crate) fn wake_if(&self, is_worth_it: impl FnOnce() -> bool, ring: impl FnOnce(u32)) {
+        let flags = self.take(is_worth_it);
         if flags != 0 {
             self.deliver(flags, ring);
         }
@@ -103,11 +115,11 @@ impl Word {
 
     #[cold]
     fn deliver(&self, flags: u32, ring: impl FnOnce(u32)) {
-        if flags & FUTEX != 0 {
+        if flags & (FUTEX | PATIENT) != 0 {
             futex::wake_shared(&self.event);
         }
-        if flags & !FUTEX != 0 {
-            ring(flags & !FUTEX);
+        if flags & !(FUTEX | PATIENT) != 0 {
+            ring(flags & !(FUTEX | PATIENT));
         }
     }
 
@@ -185,7 +197,7 @@ mod loom_tests {
                 let (word, kernel, items) = (word.clone(), kernel.clone(), items.clone());
                 threads.push(thread::spawn(move || {
                     items.fetch_add(1, Relaxed);
-                    if word.take() != 0 {
+                    if word.take(|| true) != 0 {
                         kernel.wake();
                     }
                 }));

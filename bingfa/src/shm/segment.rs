@@ -1,0 +1,106 @@
+//! What the messages of a queue lie in: segments, each with records one behind the other.
+//!
+//! A record is a word, with its kind and length, and its payload; what is behind the last record
+//! of a segment is in the next.
+#![allow(unsafe_code)]
+
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use super::arena::{Arena, ArenaGuard};
+
+/// The length of a queue's first segment.
+pub(super) const FIRST: u64 = 1024;
+/// Each segment is twice as long as the one before, up to this.
+pub(super) const LONGEST: u64 = 64 << 10;
+
+/// The head of a segment, before its records.
+#[repr(C)]
+pub(super) struct Segment {
+    /// The next one, once a record says so.
+    pub(super) next: AtomicU64,
+    /// Of the whole block.
+    pub(super) len: u64,
+}
+
+/// Where the first record begins.
+pub(super) const HEAD: u64 = size_of::<Segment>() as u64;
+
+/// The length of a record's first word.
+pub(super) const RECORD: u64 = 8;
+/// The payload is the message.
+pub(super) const INLINE: u64 = 1 << 32;
+/// The payload is the place of a block that has the message.
+pub(super) const BLOCK: u64 = 2 << 32;
+/// The rest of the segment is empty; go on in the next.
+pub(super) const WRAP: u64 = 3 << 32;
+
+/// The length of a payload, of what is a record's first word.
+pub(super) fn payload_len(record: u64) -> u64 {
+    record & u64::from(u32::MAX)
+}
+
+/// The room that a record with such a payload takes.
+pub(super) fn record_len(payload: u64) -> u64 {
+    RECORD + payload.next_multiple_of(8)
+}
+
+impl Arena {
+    pub(super) fn new_segment(&self, lock: ArenaGuard<'_>, len: u64) -> io::Result<u64> {
+        let at = self.allocate_under(lock, len)?;
+        let next = AtomicU64::new(0);
+        // SAFETY: allocated, and nobody else's.
+        unsafe { self.at::<Segment>(at).write(Segment { next, len }) };
+        Ok(at)
+    }
+
+    #[inline]
+    pub(super) fn segment(&self, at: u64) -> io::Result<&Segment> {
+        // SAFETY: from a place, a link or the spare, which hold only segments.
+        Ok(unsafe { self.reach::<Segment>(at)?.as_ref() })
+    }
+
+    /// A word of a record. Atomic, though guarded by the lock and the count, because a process
+    /// that was killed may have left it half-written for the next to write.
+    #[inline]
+    pub(super) fn word(&self, at: u64) -> &AtomicU64 {
+        // SAFETY: inside a segment that was reached.
+        unsafe { self.at::<AtomicU64>(at).as_ref() }
+    }
+}
+
+impl ArenaGuard<'_> {
+    pub(super) fn free_segment(&self, at: u64) {
+        if let Ok(segment) = self.segment(at) {
+            self.free(at, segment.len);
+        }
+    }
+
+    /// Frees the segments from `at` on, whose next record is at `position`, and the blocks that
+    /// the records name, of which so many are `left`.
+    pub(super) fn free_chain(&self, mut at: u64, mut position: u64, mut left: u64) {
+        // 0: there is none, for want of memory, or its maker was killed before.
+        while at != 0
+            && let Ok(current) = self.segment(at)
+        {
+            let record = match current.len {
+                len if left == 0 || position == len => WRAP,
+                _ => self.word(at + position).load(Relaxed),
+            };
+            if record != WRAP {
+                if record & BLOCK != 0 {
+                    self.free_block(self.word(at + position + RECORD).load(Relaxed));
+                }
+                position += record_len(payload_len(record));
+                left -= 1;
+                continue;
+            }
+            let next = current.next.load(Relaxed);
+            self.free_segment(at);
+            if left == 0 {
+                return;
+            }
+            (at, position) = (next, HEAD);
+        }
+    }
+}
