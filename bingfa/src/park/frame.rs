@@ -26,7 +26,7 @@ use super::locals::Locals;
 use super::task::{Header, TaskRef};
 use crate::registry::{Live, State};
 use crate::stack::{Extent, Owner, Stack};
-use crate::sys::cache::fetch;
+use crate::sys::cache::{fetch, fetch_lines};
 
 /// Why a coroutine switched to its worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -184,19 +184,13 @@ pub(crate) unsafe fn resume(frame: NonNull<Frame>) -> Request {
 /// coroutine among thousands is in no cache. Soon: the block itself.
 #[inline(always)]
 pub(crate) fn prefetch_block(frame: NonNull<Frame>) {
-    let block = frame.as_ptr().cast::<u8>();
-    for line in 0..4 {
-        fetch(block.wrapping_add(line * 64));
-    }
+    fetch_lines(frame.as_ptr().cast(), 4);
 }
 
 /// Next: what the block, fetched by now, points to.
 #[inline(always)]
 pub(crate) fn prefetch_stack(frame: &Frame) {
-    let depth = frame.depth.get();
-    for line in 0..4 {
-        fetch(depth.wrapping_add(line * 64));
-    }
+    fetch_lines(frame.depth.get(), 4);
     let word = std::mem::offset_of!(Header, word);
     fetch(frame.task.get().wrapping_byte_add(word).cast());
 }

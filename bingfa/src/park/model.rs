@@ -104,6 +104,10 @@ impl Queued {
         false
     }
 
+    pub(crate) fn fetch(&self) {}
+
+    pub(crate) unsafe fn fetch_more(&self) {}
+
     pub(crate) fn is_cancelled(&self) -> bool {
         false
     }

@@ -18,6 +18,7 @@ use super::local;
 use super::task::{Header, TaskRef};
 use super::thread::{self, ThreadRecord};
 use crate::registry::State;
+use crate::sys::cache::{fetch, fetch_lines};
 
 /// Why a wait ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,6 +93,28 @@ impl Queued {
 
     pub(crate) fn is_coroutine(&self) -> bool {
         matches!(self, Queued::Coroutine(_))
+    }
+
+    /// It is about to be woken: fetches what that will touch of it.
+    #[inline]
+    pub(crate) fn fetch(&self) {
+        if let Queued::Coroutine(task) = self {
+            fetch_lines(task.as_ptr().cast(), 2);
+        }
+    }
+
+    /// The same a little later.
+    ///
+    /// # Safety
+    /// It is in the queue and stays there meanwhile.
+    #[inline]
+    pub(crate) unsafe fn fetch_more(&self) {
+        if let Queued::Coroutine(task) = self
+            // SAFETY: it waits (caller), so it has not ended.
+            && let Some(frame) = unsafe { task.as_ref() }.frame()
+        {
+            fetch(frame.as_ptr().cast());
+        }
     }
 
     /// Whether it is a coroutine that was told to end. To be asked with its bucket locked.

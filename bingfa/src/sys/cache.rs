@@ -14,3 +14,11 @@ pub(crate) fn fetch(address: *const u8) {
     #[cfg(not(target_arch = "x86_64"))]
     let _ = address;
 }
+
+/// The same of this line and those that follow it.
+#[inline(always)]
+pub(crate) fn fetch_lines(address: *const u8, lines: usize) {
+    for line in 0..lines {
+        fetch(address.wrapping_add(line * 64));
+    }
+}

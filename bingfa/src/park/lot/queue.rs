@@ -15,8 +15,14 @@ use crate::park::atomic::{Mutex, MutexGuard, Ordering::Relaxed};
 pub(super) struct Queue {
     pub(super) first: *const Waiter,
     last: *const Waiter,
+    /// One in the queue, and how many came after it, at most [`AHEAD`]: the next to learn who is
+    /// [`ahead`](super::waiter::Inner::ahead) of it. Null if the queue is empty.
+    lagging: (*const Waiter, usize),
     pub(super) arrivals: u64,
 }
+
+/// How far ahead wakers fetch waiters, each of which is on a page of its own.
+const AHEAD: usize = 8;
 
 // SAFETY: the pointers are followed only with the bucket locked (invariants 1 and 2).
 unsafe impl Send for Queue {}
@@ -36,6 +42,7 @@ mod table {
         Bucket(Mutex::new(Queue {
             first: null(),
             last: null(),
+            lagging: (null(), 0),
             arrivals: 0,
         }))
     }; 1 << BITS];
@@ -63,7 +70,7 @@ mod table {
 
     loom::lazy_static! {
         static ref BUCKETS: [Bucket; 2] = [0, 1].map(|_| {
-            Bucket(Mutex::new(Queue { first: null(), last: null(), arrivals: 0 }))
+            Bucket(Mutex::new(Queue { first: null(), last: null(), lagging: (null(), 0), arrivals: 0 }))
         });
     }
 
@@ -150,7 +157,25 @@ impl Queue {
             });
             self.link(previous, this);
             self.relink(next, this);
+            if next.is_null() {
+                self.follow(this);
+            }
         }
+    }
+
+    /// Somebody has come to the end.
+    unsafe fn follow(&mut self, newest: *const Waiter) {
+        self.lagging = match self.lagging {
+            (lagging, _) if lagging.is_null() => (newest, 0),
+            (lagging, count) if count < AHEAD => (lagging, count + 1),
+            // SAFETY: queued, so alive (invariant 1), and the bucket is locked.
+            (lagging, count) => unsafe {
+                inner(lagging, |lagging| {
+                    lagging.ahead = newest;
+                    (lagging.next, count)
+                })
+            },
+        };
     }
 
     /// # Safety
@@ -159,6 +184,9 @@ impl Queue {
         // SAFETY: as in `push`.
         unsafe {
             let (previous, next) = inner(waiter.as_ptr(), |this| (this.previous, this.next));
+            if self.lagging.0 == waiter.as_ptr() {
+                self.lagging = (next, self.lagging.1.saturating_sub(1));
+            }
             self.link(previous, next);
             self.relink(next, previous);
         }

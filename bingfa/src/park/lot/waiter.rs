@@ -41,6 +41,9 @@ pub(crate) struct Waiter {
 pub(super) struct Inner {
     pub(super) previous: *const Waiter,
     pub(super) next: *const Waiter,
+    /// Somebody further behind in the queue, whom a waker fetches from memory in time. A hint:
+    /// it may have gone.
+    pub(super) ahead: *const Waiter,
     pub(super) arrival: u64,
     pub(super) tag: u64,
     pub(super) owner: Owner,
@@ -111,6 +114,7 @@ impl Waiter {
             inner: UnsafeCell::new(Inner {
                 previous: null(),
                 next: null(),
+                ahead: null(),
                 arrival: 0,
                 tag: 0,
                 owner: Owner::None,

@@ -7,14 +7,12 @@
 
 use std::ptr::NonNull;
 
-use smallvec::SmallVec;
-
 use super::chosen::{BATCH, Chosen};
 use super::queue::{lock, lock_both};
 use super::waiter::{hand_out, inner};
 use super::{Choice, Move, Owner, Waiting};
 use crate::park::atomic::{AtomicU64, Ordering::Relaxed};
-use crate::park::wait::{Queued, Unparker};
+use crate::park::wait::Queued;
 
 /// Asks `choose` about each waiter of `key`, first come first, and wakes those it picks.
 /// `finish` is told whether any are left, before anybody is served. Gives back how many were.
@@ -137,9 +135,10 @@ pub(crate) fn requeue(
     decide: impl FnOnce() -> Move,
     finish: impl FnOnce(bool),
 ) -> usize {
+    let mut chosen = Chosen::new();
     let (mut source, mut target) = lock_both(from, to);
     // SAFETY: the buckets are locked, and what is reached is in them.
-    let (mut woken, count) = unsafe {
+    let count = unsafe {
         let mut next = source.find(source.first, from);
         if next.is_none() {
             finish(false);
@@ -150,7 +149,6 @@ pub(crate) fn requeue(
             return 0;
         }
         let mut count = 0;
-        let mut woken = SmallVec::<[Unparker; BATCH]>::new();
         while count < limit
             && let Some(waiter) = next
         {
@@ -169,17 +167,21 @@ pub(crate) fn requeue(
                 _ => None,
             };
             if let Some(token) = token {
-                woken.extend(hand_out(waiter, token));
+                chosen.add(waiter, token);
+                if chosen.len() == BATCH {
+                    chosen.serve();
+                }
                 continue;
             }
             waiter.as_ref().key.store(to, Relaxed); // both buckets are locked
             inner(waiter.as_ptr(), |this| this.owner = Owner::Word(word));
             target.as_mut().unwrap_or(&mut source).push(waiter, false);
         }
+        chosen.serve();
         finish(next.is_some());
-        (woken, count)
+        count
     };
     drop((source, target));
-    woken.drain(..).for_each(Unparker::wake);
+    chosen.wake();
     count
 }
