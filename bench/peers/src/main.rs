@@ -9,6 +9,7 @@ mod epoll_loop;
 mod fair;
 mod floors;
 mod forked;
+mod iceoryx;
 mod manager;
 mod mutex;
 mod parked;

@@ -1,6 +1,7 @@
-//! `process-queue`: ipc-channel, and a bare pipe as a floor.
+//! `process-queue`: ipc-channel, and a bare pipe as a floor; iceoryx2 has a file of its own.
 
 use crate::forked::fork;
+use crate::iceoryx;
 use harness::{Args, Item, QueueShape, monotonic_ns};
 use ipc_channel::ipc::{self, IpcReceiver, IpcSender};
 use serde_bytes::ByteBuf;
@@ -14,6 +15,8 @@ pub(crate) fn run(args: &Args) {
         ("ipc-channel", 8, true) => shape.measure(|each| round_trips::<u64>(shape, each)),
         ("ipc-channel", _, false) => shape.measure(|each| one_way::<ByteBuf>(shape, each)),
         ("ipc-channel", _, true) => shape.measure(|each| round_trips::<ByteBuf>(shape, each)),
+        ("iceoryx2", _, false) => shape.measure(|each| iceoryx::one_way(shape, each)),
+        ("iceoryx2", _, true) => shape.measure(|each| iceoryx::round_trips(shape, each)),
         ("pipe", _, false) => shape.measure(|each| pipe_one_way(shape, each)),
         ("pipe", _, true) => shape.measure(|each| pipe_round_trips(shape, each)),
         _ => args.unknown(),

@@ -38,6 +38,7 @@ pub(crate) fn run(args: &Args) {
             may::config().set_pool_capacity(2 * SPAWN_WAVE);
             in_may(move || may_waves(total))
         }
+        "rayon" if !all => rayon_waves(args, total),
         "std" if !all => threads(total),
         "page-touch" | "page-touch-1" => floors::page_touch(total, args.number("threads")),
         _ => args.unknown(),
@@ -85,6 +86,30 @@ async fn tokio_all_alive(total: usize) -> Duration {
         handle.await.expect("no task panics");
     }
     start.elapsed()
+}
+
+fn rayon_waves(args: &Args, total: usize) -> Duration {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(args.number("workers"));
+    pool.build().expect("a pool").install(|| {
+        rayon_wave();
+        let start = Instant::now();
+        for _ in 0..total / SPAWN_WAVE {
+            rayon_wave();
+        }
+        let taken = start.elapsed();
+        check(total);
+        taken
+    })
+}
+
+fn rayon_wave() {
+    rayon::scope(|scope| {
+        for _ in 0..SPAWN_WAVE {
+            scope.spawn(|_| {
+                SUM.fetch_add(1, Relaxed);
+            });
+        }
+    });
 }
 
 async fn smol_waves(total: usize) -> Duration {

@@ -10,7 +10,11 @@ pub(crate) fn bench(options: &Options) -> Bench {
         let names = ["bingfa", "python", "redis", "socket-echo"];
         let runs: Vec<_> = names
             .iter()
-            .map(|name| Run::new(name, "manager", &args).on_both_cores())
+            .map(|name| {
+                Run::new(name, "manager", &args)
+                    .on_both_cores()
+                    .taking(seconds + 0.3)
+            })
             .collect();
         let metrics = [Metric::higher("ops_per_s")];
         let mut cell = Cell::of_all(format!("clients={clients}"), &runs, &metrics);

@@ -48,8 +48,9 @@ const BUDGET: std::time::Duration = std::time::Duration::from_secs(300);
 
 fn one_way((producers, consumers): (u32, u32), (size, name): (u32, &str), seconds: f64) -> Group {
     let args = args(producers, consumers, size, seconds);
-    let names: &[&str] = match consumers {
-        1 => &["bingfa", "ipc-channel", "python", "pipe"],
+    let names: &[&str] = match (producers, consumers) {
+        (1, 1) => &["bingfa", "ipc-channel", "iceoryx2", "python", "pipe"],
+        (_, 1) => &["bingfa", "ipc-channel", "python", "pipe"],
         _ => &["bingfa", "python", "pipe"],
     };
     group(
@@ -70,7 +71,7 @@ fn round_trip((size, name): (u32, &str), seconds: f64) -> Group {
     args.push("round_trip=yes".into());
     group(
         format!("round trip {name}"),
-        &["bingfa", "ipc-channel", "python", "pipe"],
+        &["bingfa", "ipc-channel", "iceoryx2", "python", "pipe"],
         &args,
         seconds,
         &[Metric::lower("us_per_round_trip")],
@@ -101,6 +102,7 @@ fn group(
     let mut cell = Cell::of_all(cell, &runs, metrics);
     cell.notes = vec![
         "ipc-channel: has one receiver",
+        "iceoryx2: its receiver spins, as it cannot wait for a message, and reads it where the sender wrote it",
         "python: multiprocessing.Queue; processes are forked",
         "pipe: read and write of plain bytes from and to one buffer, without encoding; it holds 64 KiB",
     ];

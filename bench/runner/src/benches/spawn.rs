@@ -34,6 +34,7 @@ fn waves(quick: bool) -> Group {
         "tokio",
         "tokio-current",
         "may",
+        "rayon",
         "std",
         "python",
         "uvloop",
@@ -49,6 +50,7 @@ fn waves(quick: bool) -> Group {
         "python: asyncio; the three in Python have one thread, and 50,000 tasks in all (10,000 with --quick)",
         "may: its pool is set to 20,000 stacks; with its default of 1,000 it is four times slower",
         "tokio-current: has one thread only",
+        "rayon: its tasks are calls that cannot wait, and are joined by the end of their scope",
     ];
     Group {
         runs,
