@@ -583,3 +583,80 @@ fn ten_thousand_queues_work_at_once() {
         child.unwrap().join().unwrap();
     });
 }
+
+/// Bytes in one piece: a `Vec<u8>` is encoded item by item.
+struct Bytes(Vec<u8>);
+
+impl Serialize for Bytes {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Bytes {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        <&[u8]>::deserialize(deserializer).map(|bytes| Bytes(bytes.to_vec()))
+    }
+}
+
+#[test]
+fn an_item_of_a_gigabyte_arrives() {
+    child("an_item_of_a_gigabyte_arrives", || {
+        const LEN: usize = 1 << 30;
+        let queue: Queue<Bytes> = Queue::bounded(1).unwrap();
+        let consumer = process::spawn(queue.clone(), |queue: Queue<Bytes>| {
+            let Bytes(item) = queue.get().unwrap();
+            (item.len(), item[0], item[LEN / 2], item[LEN - 1])
+        });
+        let mut item = vec![0; LEN];
+        (item[0], item[LEN / 2], item[LEN - 1]) = (1, 2, 3);
+        queue.put(Bytes(item)).unwrap();
+        assert_eq!(consumer.join().unwrap(), (LEN, 1, 2, 3));
+        drop(queue);
+        assert!(committed() < 100 << 20, "its memory is still there");
+    });
+}
+
+/// No more than this of a resource, from here on.
+fn limit(resource: libc::__rlimit_resource_t, most: u64) {
+    let limit = libc::rlimit {
+        rlim_cur: most,
+        rlim_max: libc::RLIM_INFINITY,
+    };
+    // SAFETY: reads a valid limit.
+    assert_eq!(unsafe { libc::setrlimit(resource, &raw const limit) }, 0);
+}
+
+/// The item comes back with the reason, and the queue goes on.
+fn an_item_is_too_large(name: &str, limit: impl FnOnce()) {
+    child(name, || {
+        let queue: Queue<Bytes> = Queue::bounded(3).unwrap();
+        let item = Bytes(vec![1; 100 << 20]);
+        limit();
+        let Err(PutError::Refused(Bytes(item), why)) = queue.put(item) else {
+            panic!("there is no memory for it");
+        };
+        assert_eq!(item.len(), 100 << 20);
+        assert!(why.raw_os_error().is_some(), "{why}");
+        queue.put(Bytes(vec![2; 100_000])).unwrap();
+        assert_eq!(queue.get().unwrap().0, vec![2; 100_000]);
+    });
+}
+
+#[test]
+fn without_memory_in_the_file_the_item_comes_back() {
+    an_item_is_too_large("without_memory_in_the_file_the_item_comes_back", || {
+        // SAFETY: the file's limit is to be an error, and no signal.
+        unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
+        limit(libc::RLIMIT_FSIZE, 64 << 20);
+    });
+}
+
+#[test]
+fn without_address_space_the_item_comes_back() {
+    an_item_is_too_large("without_address_space_the_item_comes_back", || {
+        let statm = fs::read_to_string("/proc/self/statm").unwrap();
+        let pages: u64 = statm.split(' ').next().unwrap().parse().unwrap();
+        limit(libc::RLIMIT_AS, pages * 4096 + (32 << 20));
+    });
+}

@@ -10,12 +10,14 @@ use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::sync::Once;
+use std::thread;
+use std::time::Duration;
 
 use super::keeper;
 use crate::shm::family::{self, Family};
 use crate::shm::kind::Gone;
 use crate::shm::peers::{PeerId, Whereabouts};
-use crate::sys::pidfd;
+use crate::sys::{launch, pidfd};
 
 /// This process's family, for an object to be shared in.
 ///
@@ -107,13 +109,37 @@ fn bury(family: &'static Family, gone: &Gone) {
     if family.arena().forked() {
         return;
     }
-    family.arena().lock().bury(gone);
+    if !family.arena().lock().bury(gone) {
+        bury_later(family, *gone);
+    }
+    watch_orphans(family);
+}
+
+fn watch_orphans(family: &'static Family) {
     for orphan in family.arena().orphans() {
         if orphan != family.me() {
             watch(family, orphan);
         }
     }
 }
+
+/// Somebody is stopped with a lock that is needed, or there is no address space: tries again
+/// until it can be done.
+fn bury_later(family: &'static Family, gone: Gone) {
+    // Without a thread it has to be others who bury it.
+    let _ = thread::Builder::new()
+        .name("bingfa-undertaker".into())
+        .spawn(move || {
+            launch::block_signals();
+            while !family.arena().lock().bury(&gone) {
+                thread::sleep(PAUSE);
+            }
+            watch_orphans(family);
+        });
+}
+
+/// How long to wait for what is in the way of a burial.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// Has the keeper watch a process that is no child of this one, or buries it if it has ended.
 fn watch(family: &'static Family, peer: PeerId) {

@@ -7,8 +7,8 @@ use std::sync::atomic::{
 
 use super::arena::{Arena, ArenaGuard};
 use super::blame::{Blame, Poison};
+use super::hold::Hold;
 use super::kind::Gone;
-use super::object::Hold;
 use super::word::Word;
 
 /// Zeroed memory is one for nobody.

@@ -12,7 +12,7 @@ use std::ops::Deref;
 use std::ptr::NonNull;
 
 use super::arena::{Arena, ArenaGuard};
-use super::object::Hold;
+use super::hold::Hold;
 
 /// The longest message that needs no block.
 pub(crate) const LONGEST_INLINE: usize = 4096;

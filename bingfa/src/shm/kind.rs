@@ -8,8 +8,9 @@ use super::barrier::Barrier;
 use super::condvar::Condvar;
 use super::end::End;
 use super::event::Event;
+use super::hold::Hold;
 use super::lock::Lock;
-use super::object::{Hold, Object};
+use super::object::Object;
 use super::peers::PeerId;
 use super::permits::Permits;
 use super::ring::Ring;
@@ -62,14 +63,14 @@ unsafe fn payload<'a, T>(object: &Object<'a>) -> &'a T {
 impl Kind {
     /// A process has ended, or let go of the object otherwise (then it is not `dead`): its part
     /// in it is undone, and all are woken who wait for it. (One that was killed may have been
-    /// about to do that.)
+    /// about to do that.) May be done again. False: somebody is stopped with a lock.
     pub(super) fn depart(
         self,
         arena: &ArenaGuard<'_>,
         object: &Object<'_>,
         hold: &Hold,
         gone: &Gone,
-    ) {
+    ) -> bool {
         // SAFETY: each kind says what its payload begins with.
         unsafe {
             match self {
@@ -77,16 +78,17 @@ impl Kind {
                 Kind::Locked => payload::<Lock>(object).bury(arena, gone),
                 Kind::Queue => {
                     let holds = || arena.holds(object).map(|(_, hold)| hold);
-                    payload::<Ring>(object).depart(arena, hold, holds, gone);
+                    return payload::<Ring>(object).depart(arena, hold, holds, gone);
                 }
                 Kind::End => payload::<End>(object).depart(arena, gone),
                 Kind::Event => payload::<Event>(object).bury(arena),
                 Kind::Condvar => payload::<Condvar>(object).bury(arena, gone),
                 Kind::Barrier => payload::<Barrier>(object).bury(arena, hold, gone),
-                Kind::Semaphore => payload::<Permits>(object).depart(arena, hold, gone),
-                Kind::RwLock => payload::<RwLock>(object).depart(arena, hold, gone),
+                Kind::Semaphore => return payload::<Permits>(object).depart(arena, hold, gone),
+                Kind::RwLock => return payload::<RwLock>(object).depart(arena, hold, gone),
             }
         }
+        true
     }
 
     /// The object goes: so does what else belongs to it.

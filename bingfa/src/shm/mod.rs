@@ -24,6 +24,8 @@ pub(crate) mod blame;
 #[cfg(not(loom))]
 pub(crate) mod block;
 #[cfg(not(loom))]
+mod burial;
+#[cfg(not(loom))]
 pub(crate) mod condvar;
 #[cfg(not(loom))]
 pub(crate) mod end;
@@ -31,6 +33,8 @@ pub(crate) mod end;
 pub(crate) mod event;
 #[cfg(not(loom))]
 pub(crate) mod family;
+#[cfg(not(loom))]
+pub(crate) mod hold;
 #[cfg(not(loom))]
 pub(crate) mod kind;
 #[cfg(not(loom))]

@@ -5,21 +5,21 @@
 //! that die with that process:
 //! - `handles`: in that process;
 //! - `promised`: in a message for that process alone (a child's arguments, a child's result);
-//! - `sent`: in messages from that process for anybody. If it ends they become `orphans` of
-//!   the object, which keep it in memory, for whoever finds them, but count as nobody's hold.
+//! - `sent`: in messages from that process for anybody. If it ends its hold becomes nobody's, and
+//!   keeps the object in memory for whoever finds those.
 //!
 //! # Invariants
 //! 1. An entry of the table is 0 (never used), odd (free: twice the next free entry, plus 1) or
 //!    the offset of an object that exists.
 //! 2. A hold is in the list of its object as long as one of its numbers is not 0; the holds of
-//!    a peer go when it is buried. An object exists as long as it has holds or orphans. So a
-//!    [`Handle`] is valid: its process has a hold, and cannot be buried while it runs.
+//!    a peer go when it is buried. An object exists as long as it has holds. So a [`Handle`] is
+//!    valid: its process has a hold, and cannot be buried while it runs.
 #![allow(unsafe_code)]
 
 use std::io;
 use std::ptr::NonNull;
 use std::sync::atomic::{
-    AtomicU32, AtomicU64,
+    AtomicU64,
     Ordering::{Acquire, Relaxed, Release},
 };
 
@@ -27,7 +27,8 @@ use serde::{Deserialize, Serialize};
 
 use super::arena::{Arena, ArenaGuard, OBJECTS};
 use super::family::Family;
-use super::kind::{Gone, Kind};
+use super::hold::Hold;
+use super::kind::Kind;
 use super::peers::PeerId;
 use super::ring::Ring;
 
@@ -59,67 +60,9 @@ pub(crate) struct Head {
     layout: u64,
     /// The first hold, or 0.
     holds: AtomicU64,
-    orphans: AtomicU32,
 }
 
 const HEAD: u64 = size_of::<Head>() as u64;
-
-/// One process's part in an object.
-#[repr(C)]
-#[derive(Debug)]
-pub(crate) struct Hold {
-    next: AtomicU64,
-    peer: AtomicU64,
-    handles: AtomicU32,
-    promised: AtomicU32,
-    sent: AtomicU32,
-    /// For queues: how many items it has taken, and how many of those are done. For tallies: its
-    /// share.
-    pub(super) taken: AtomicU64,
-    pub(super) finished: AtomicU64,
-    /// For queues: blocks that it fills or reads.
-    loans: Loans,
-}
-
-/// Blocks that are nobody's but one process's for the moment, to be freed if it is killed. If
-/// there are more than fit, the rest would be lost then.
-pub(super) type Loans = [AtomicU64; 3];
-
-const HOLD: u64 = size_of::<Hold>() as u64;
-
-impl Hold {
-    /// Notes a block that is the process's own for the moment.
-    pub(super) fn lend(&self, block: u64) {
-        for loan in &self.loans {
-            // Relaxed: read by others only when the process is dead.
-            if loan.compare_exchange(0, block, Relaxed, Relaxed).is_ok() {
-                return;
-            }
-        }
-    }
-
-    /// The block is not the process's own any more.
-    pub(super) fn return_loan(&self, block: u64) {
-        for loan in &self.loans {
-            if loan.compare_exchange(block, 0, Relaxed, Relaxed).is_ok() {
-                return;
-            }
-        }
-    }
-
-    /// Items taken and not done.
-    pub(super) fn in_hand(&self) -> u64 {
-        let taken = self.taken.load(Relaxed);
-        taken.saturating_sub(self.finished.load(Relaxed))
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        // Under the arena's lock, as are all changes.
-        self.handles.load(Relaxed) == 0
-            && self.promised.load(Relaxed) == 0
-            && self.sent.load(Relaxed) == 0
-    }
-}
 
 /// An object while the arena's lock is held, or a handle.
 #[derive(Clone, Copy, Debug)]
@@ -129,9 +72,25 @@ pub(super) struct Object<'a> {
     head: &'a Head,
 }
 
-impl Object<'_> {
+impl<'a> Object<'a> {
     pub(super) fn payload(&self) -> NonNull<u8> {
         self.arena.at(self.at + HEAD)
+    }
+
+    pub(super) fn kind(&self) -> Kind {
+        self.head.kind
+    }
+
+    /// The word that leads to the first hold.
+    pub(super) fn holds(&self) -> &'a AtomicU64 {
+        &self.head.holds
+    }
+}
+
+impl Table {
+    /// How many entries there are.
+    pub(super) fn len(&self) -> u64 {
+        self.len.load(Acquire) // pairs with the Release in `new_entry`
     }
 }
 
@@ -215,7 +174,6 @@ impl Handle {
             len,
             layout,
             holds: AtomicU64::new(hold),
-            orphans: AtomicU32::new(0),
         };
         // SAFETY: allocated above, with room for it, and nobody else's.
         unsafe { place.write(head) };
@@ -266,7 +224,9 @@ impl Handle {
     pub(crate) fn has_others(&self) -> Option<bool> {
         let arena = self.family.arena().lock_briefly()?;
         let others = |hold: &Hold| {
-            hold.peer.load(Relaxed) != self.family.me().to_bits() || hold.sent.load(Relaxed) > 0
+            let is_mine = hold.peer() == self.family.me();
+            let is_orphan = hold.peer() == PeerId::NONE;
+            !is_orphan && !hold.is_empty() && (!is_mine || hold.sent.load(Relaxed) > 0)
         };
         Some(arena.holds(&self.object()).any(|(_, hold)| others(hold)))
     }
@@ -329,7 +289,7 @@ impl Handle {
         // First ours, so that it does not go away in between.
         own.handles.store(own.handles.load(Relaxed) + 1, Relaxed);
         let claimed = arena.claim(&object, token.owner, family.me());
-        arena.settle(object, token.owner);
+        arena.settle(object);
         let handle = Handle {
             family,
             at: object.at,
@@ -358,7 +318,7 @@ impl Handle {
             if let Some(hold) = arena.holder(&object, token.owner) {
                 let number = if promised { &hold.promised } else { &hold.sent };
                 number.store(number.load(Relaxed).saturating_sub(1), Relaxed);
-                arena.settle(object, token.owner);
+                arena.settle(object);
             }
         }
     }
@@ -379,13 +339,13 @@ impl Drop for Handle {
             // SAFETY: it exists until `settle`.
             head: unsafe { self.head.as_ref() },
         };
-        arena.settle(object, self.family.me());
+        arena.settle(object);
     }
 }
 
 impl Arena {
     /// The entry of the table with this number, which was counted.
-    fn entry(&self, index: u64) -> &AtomicU64 {
+    pub(super) fn entry(&self, index: u64) -> &AtomicU64 {
         // SAFETY: in the table, and committed before it was counted.
         unsafe { self.at::<AtomicU64>(OBJECTS + index * 8).as_ref() }
     }
@@ -413,33 +373,7 @@ impl ArenaGuard<'_> {
         Ok(index as u32)
     }
 
-    /// A hold that is in no list.
-    fn new_hold(&self, peer: PeerId) -> io::Result<u64> {
-        if !self.is_live(peer) {
-            return Err(io::Error::new(
-                io::ErrorKind::BrokenPipe,
-                "bingfa: the process that was to get the shared object has ended",
-            ));
-        }
-        let at = self.allocate_small(HOLD)?;
-        self.touch(peer);
-        // SAFETY: allocated, and nobody else's.
-        unsafe {
-            self.at::<Hold>(at).write(Hold {
-                next: AtomicU64::new(0),
-                peer: AtomicU64::new(peer.to_bits()),
-                handles: AtomicU32::new(0),
-                promised: AtomicU32::new(0),
-                sent: AtomicU32::new(0),
-                taken: AtomicU64::new(0),
-                finished: AtomicU64::new(0),
-                loans: Loans::default(),
-            });
-        }
-        Ok(at)
-    }
-
-    fn object(&self, at: u64) -> io::Result<Object<'_>> {
+    pub(super) fn object(&self, at: u64) -> io::Result<Object<'_>> {
         let head = self.reach::<Head>(at)?;
         Ok(Object {
             arena: self,
@@ -450,7 +384,7 @@ impl ArenaGuard<'_> {
     }
 
     fn find(&self, index: u32, serial: u64) -> io::Result<Option<Object<'_>>> {
-        if u64::from(index) >= self.object_table().len.load(Acquire) {
+        if u64::from(index) >= self.object_table().len() {
             return Ok(None);
         }
         match self.entry(index.into()).load(Acquire) {
@@ -470,173 +404,31 @@ impl ArenaGuard<'_> {
             .then(|| unsafe { object.payload().cast::<Ring>().as_ref() })
     }
 
-    /// The words that lead to the holds of the object, and these.
-    pub(super) fn holds<'a>(
-        &'a self,
-        object: &Object<'a>,
-    ) -> impl Iterator<Item = (&'a AtomicU64, &'a Hold)> {
-        let mut link = &object.head.holds;
-        std::iter::from_fn(move || {
-            let at = link.load(Relaxed);
-            if at == 0 {
-                return None;
-            }
-            // SAFETY: in the list of an object that exists. Its segment is mapped: `reach`
-            // has failed before if it cannot be.
-            let hold = unsafe { self.reach::<Hold>(at).ok()?.as_ref() };
-            let found = (link, hold);
-            link = &hold.next;
-            Some(found)
-        })
-    }
-
-    fn holder<'a>(&'a self, object: &Object<'a>, peer: PeerId) -> Option<&'a Hold> {
-        let mut holds = self.holds(object).map(|(_, hold)| hold);
-        holds.find(|hold| hold.peer.load(Relaxed) == peer.to_bits())
-    }
-
-    /// The hold of `peer`, put into the list if need be.
-    fn hold_of<'a>(&'a self, object: &Object<'a>, peer: PeerId) -> io::Result<&'a Hold> {
-        if let Some(hold) = self.holder(object, peer) {
-            return Ok(hold);
-        }
-        let at = self.new_hold(peer)?;
-        // SAFETY: just made.
-        let hold = unsafe { self.at::<Hold>(at).as_ref() };
-        hold.next.store(object.head.holds.load(Relaxed), Relaxed);
-        object.head.holds.store(at, Relaxed);
-        Ok(hold)
-    }
-
-    /// Takes one out of the number that a message counts in.
-    fn claim(&self, object: &Object<'_>, owner: PeerId, me: PeerId) -> bool {
-        let number = match self.holder(object, owner) {
-            Some(hold) if owner == me && hold.promised.load(Relaxed) > 0 => &hold.promised,
-            Some(hold) if hold.sent.load(Relaxed) > 0 => &hold.sent,
-            Some(_) => return false,
-            None => &object.head.orphans,
-        };
-        let before = number.load(Relaxed);
-        if before == 0 {
-            return false;
-        }
-        number.store(before - 1, Relaxed);
-        true
-    }
-
-    /// Takes the hold of `peer` out of the list if it is empty, and the object away if it was
-    /// the last.
-    fn settle(&self, object: Object<'_>, peer: PeerId) {
-        let mut holds = self.holds(&object);
-        let found = holds.find(|(_, hold)| hold.peer.load(Relaxed) == peer.to_bits());
-        if let Some((link, hold)) = found
-            && hold.is_empty()
-        {
-            let gone = Gone {
-                peer,
-                pid: self.whereabouts(peer).map_or(0, |at| at.pid),
-                lives: true,
-                status: None,
-            };
-            object.head.kind.depart(self, &object, hold, &gone);
-            self.unlink(&object, link, hold);
-        }
-        self.end_if_last(object);
-    }
-
-    fn unlink(&self, object: &Object<'_>, link: &AtomicU64, hold: &Hold) {
-        let head = object.head;
-        let is_last = std::ptr::eq(link, &raw const head.holds)
-            && hold.next.load(Relaxed) == 0
-            && head.orphans.load(Relaxed) == 0;
-        if is_last && head.kind == Kind::End {
-            // Told while the hold can still be found: if we are killed here, whoever buries us
-            // tells it again, which does no harm. Later, nobody would.
-            head.kind.end(self, object);
-        }
-        let at = link.load(Relaxed);
-        link.store(hold.next.load(Relaxed), Relaxed);
-        self.free(at, HOLD);
-    }
-
-    fn end_if_last(&self, object: Object<'_>) {
-        let head = object.head;
-        if head.holds.load(Relaxed) != 0 || head.orphans.load(Relaxed) != 0 {
-            return;
-        }
-        let (index, total) = (u64::from(head.index), head.len + HEAD);
-        head.serial.store(0, Relaxed);
+    /// The object cannot be found any more.
+    pub(super) fn remove_entry(&self, object: &Object<'_>) {
+        let index = u64::from(object.head.index);
+        object.head.serial.store(0, Relaxed);
         let table = self.object_table();
         self.entry(index)
             .store(table.free.load(Relaxed) << 1 | 1, Release);
         table.free.store(index + 1, Relaxed);
-        object.head.kind.end(self, &object);
-        self.free(object.at, total);
     }
 
-    /// A process has ended: all that it held is let go, and its slot is free.
-    ///
-    /// Does nothing if that was done before, so all who see the end may call it.
-    pub(crate) fn bury(&self, gone: &Gone) {
-        if !self.is_live(gone.peer) {
-            return;
-        }
-        let objects = if self.is_touched(gone.peer) {
-            self.object_table().len.load(Acquire)
-        } else {
-            0
-        };
-        for index in 0..objects {
-            let at = self.entry(index).load(Acquire);
-            if at == 0 || at % 2 == 1 {
-                continue;
-            }
-            let Ok(object) = self.object(at) else {
-                continue; // no address space: what nobody here can reach, others bury
-            };
-            let mut holds = self.holds(&object);
-            let found = holds.find(|(_, h)| h.peer.load(Relaxed) == gone.peer.to_bits());
-            let Some((link, hold)) = found else {
-                continue;
-            };
-            let orphans = &object.head.orphans;
-            orphans.store(orphans.load(Relaxed) + hold.sent.load(Relaxed), Relaxed);
-            hold.sent.store(0, Relaxed); // not twice, if we are killed here
-            object.head.kind.depart(self, &object, hold, gone);
-            for loan in &hold.loans {
-                let block = loan.swap(0, Relaxed);
-                if block != 0 {
-                    self.free_block(block);
-                }
-            }
-            self.unlink(&object, link, hold);
-            self.end_if_last(object);
-        }
-        self.release(gone.peer);
-        // Children that it was about to make and that have not said that they exist: they
-        // find that they are dead, if they ever do.
-        for peer in self.orphans() {
-            if self.whereabouts(peer).is_none() {
-                let (pid, status) = (0, None);
-                self.bury(&Gone {
-                    peer,
-                    pid,
-                    lives: false,
-                    status,
-                });
-            }
-        }
+    /// Gives its memory back.
+    pub(super) fn free_object(&self, object: Object<'_>) {
+        self.free(object.at, object.head.len + HEAD);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::kind::Gone;
     use super::*;
 
     /// How many objects exist.
     fn objects(family: &Family) -> usize {
         let arena = family.arena();
-        (0..arena.object_table().len.load(Acquire))
+        (0..arena.object_table().len())
             .filter(|index| {
                 let at = arena.entry(*index).load(Acquire);
                 at != 0 && at.is_multiple_of(2)
@@ -653,12 +445,13 @@ mod tests {
     }
 
     fn kill(by: &Family, whom: &Family) {
-        by.arena().lock().bury(&Gone {
+        let gone = Gone {
             peer: whom.me(),
             pid: 1,
             lives: false,
             status: None,
-        });
+        };
+        assert!(by.arena().lock().bury(&gone));
     }
 
     #[test]

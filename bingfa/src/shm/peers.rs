@@ -44,6 +44,10 @@ impl PeerId {
     pub(crate) fn to_bits(self) -> u64 {
         self.0
     }
+
+    pub(super) fn from_bits(bits: u64) -> PeerId {
+        PeerId(bits)
+    }
 }
 
 /// The table's own words, in the arena's header.

@@ -8,9 +8,9 @@ use std::io;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::arena::Arena;
+use super::hold::Hold;
 use super::kind::Gone;
 use super::lock::Lock;
-use super::object::Hold;
 use super::tally::{Attempt, Tally};
 use super::word::Word;
 
@@ -113,11 +113,12 @@ impl Permits {
     }
 
     /// A process has ended, or let go: what it had is free.
-    pub(super) fn depart(&self, arena: &Arena, hold: &Hold, gone: &Gone) {
-        self.tally.depart(arena, hold, |[free, forgotten], share| {
+    pub(super) fn depart(&self, arena: &Arena, hold: &Hold, gone: &Gone) -> bool {
+        let departed = self.tally.depart(arena, hold, |[free, forgotten], share| {
             [free + share, forgotten]
         });
         self.turn.bury_with(arena, gone, || {});
         self.word.rouse(|flags| arena.ring(flags));
+        departed
     }
 }

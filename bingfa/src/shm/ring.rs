@@ -28,9 +28,9 @@ use std::sync::atomic::{
 
 use super::arena::{Arena, ArenaGuard};
 use super::block::{Buffer, Message};
+use super::hold::Hold;
 use super::kind::Gone;
 use super::last::{Last, LastGone};
-use super::object::Hold;
 use super::segment::{self, RECORD, payload_len, record_len};
 use super::tasks::Tasks;
 use super::word::Word;
@@ -186,14 +186,10 @@ impl Ring {
 
     /// Nothing goes in any more.
     pub(crate) fn close(&self, arena: &Arena) {
-        self.end_with(arena, CLOSED);
-    }
-
-    fn end_with(&self, arena: &Arena, bit: u32) {
         {
             // Whoever sees it closed, and then empty, has missed no put.
             let _lock = self.tail.lock.lock(|| {}); // nothing to repair: invariant 1
-            self.closed.fetch_or(bit, Release);
+            self.closed.fetch_or(CLOSED, Release);
         }
         self.rouse(arena);
     }
@@ -402,7 +398,7 @@ impl Ring {
         buffer: &mut Buffer,
         left: &mut u64,
     ) -> io::Result<Received> {
-        let Some(_lock) = self.head.lock.lock_briefly(|| self.note_taken(arena)) else {
+        let Some(_lock) = self.lock_head_briefly(arena) else {
             return Ok(Received::Busy);
         };
         let got = self.head.count().load(Relaxed);
@@ -464,8 +460,8 @@ impl Ring {
         }
     }
 
-    pub(super) fn lock_head(&self, arena: &Arena) -> RobustGuard<'_> {
-        self.head.lock.lock(|| self.note_taken(arena))
+    pub(super) fn lock_head_briefly(&self, arena: &Arena) -> Option<RobustGuard<'_>> {
+        self.head.lock.lock_briefly(|| self.note_taken(arena))
     }
 
     /// One of the items that this process has taken is done. False: it has none in hand.
@@ -487,32 +483,42 @@ impl Ring {
         self.tasks.unfinished(arena, self.put_ever(), holds)
     }
 
-    /// A process has let go of the queue, or has ended; `holds` gives those of the queue.
+    /// A process has let go of the queue, or has ended; `holds` gives those of the queue. False:
+    /// somebody is stopped with a lock.
     pub(super) fn depart<'a, I: Iterator<Item = &'a Hold>>(
         &self,
         arena: &ArenaGuard<'_>,
         hold: &Hold,
         holds: impl Fn() -> I,
         gone: &Gone,
-    ) {
-        {
-            let _lock = self.lock_head(arena);
+    ) -> bool {
+        let locked = self.lock_head_briefly(arena);
+        let departed = locked.is_some();
+        if departed {
             let last = self.head.place(self.head.count().load(Relaxed));
             if last.taker.load(Relaxed) == arena.offset(hold) {
                 last.taker.store(0, Relaxed);
             }
         }
-        self.tasks.depart(arena, hold, holds, gone);
+        drop(locked);
+        if departed {
+            self.tasks.depart(arena, hold, holds, gone);
+        }
         if self.closed.load(Relaxed) & (NO_SENDERS | NO_RECEIVERS) == 0 {
             self.last.remember(gone); // else the last at one end is remembered
         }
-        self.rouse(arena);
+        self.rouse(arena); // some may be alone now
+        departed
     }
 
     /// All who could put, or all who could get, have gone.
     pub(super) fn lose(&self, arena: &Arena, senders: bool, gone: &Gone) {
         self.last.remember(gone);
-        self.end_with(arena, if senders { NO_SENDERS } else { NO_RECEIVERS });
+        // Without the tail's lock, as those who have gone are not in the middle of a put. A put
+        // to nobody is none that anybody misses.
+        let bit = if senders { NO_SENDERS } else { NO_RECEIVERS };
+        self.closed.fetch_or(bit, Release);
+        self.rouse(arena);
     }
 
     /// The queue goes, with all that is in it.

@@ -8,9 +8,9 @@ use std::io;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use super::arena::Arena;
+use super::hold::Hold;
 use super::kind::Gone;
 use super::lock::Lock;
-use super::object::Hold;
 use super::tally::{Attempt, Tally};
 use super::word::Word;
 
@@ -85,8 +85,9 @@ impl RwLock {
     }
 
     /// A process has ended, or let go: its readers have gone, and if it wrote that is marked.
-    pub(super) fn depart(&self, arena: &Arena, hold: &Hold, gone: &Gone) {
-        self.readers
+    pub(super) fn depart(&self, arena: &Arena, hold: &Hold, gone: &Gone) -> bool {
+        let departed = self
+            .readers
             .depart(arena, hold, |[readers, _], share| [readers - share, 0]);
         self.writer.bury_with(arena, gone, || {
             if self.writing.load(Relaxed) != 0 {
@@ -95,5 +96,6 @@ impl RwLock {
             }
         });
         self.word.rouse(|flags| arena.ring(flags));
+        departed
     }
 }

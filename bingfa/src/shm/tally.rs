@@ -20,7 +20,7 @@ use std::sync::atomic::{
 };
 
 use super::arena::Arena;
-use super::object::Hold;
+use super::hold::Hold;
 use crate::sys::robust::{RobustGuard, RobustMutex};
 
 #[repr(C)]
@@ -152,18 +152,22 @@ impl Tally {
         self.changes.store(changes, Release); // whoever sees the number sees the state
     }
 
-    /// A process has let go, or has ended: its share is undone by `give_back`.
+    /// A process has let go, or has ended: its share is undone by `give_back`. False: somebody
+    /// is stopped with the lock.
     pub(super) fn depart(
         &self,
         arena: &Arena,
         hold: &Hold,
         give_back: impl FnOnce([u64; 2], u64) -> [u64; 2],
-    ) {
-        let _lock = self.lock(arena);
+    ) -> bool {
+        let Some(_lock) = self.lock.lock_briefly(|| self.note_share(arena)) else {
+            return false;
+        };
         let values = give_back(self.glance(), hold.taken.load(Relaxed));
         // By itself, or whoever buries it next if we are killed would do it again.
         self.commit(arena.offset(hold), values, 0);
         hold.taken.store(0, Relaxed);
         self.commit(0, values, 0);
+        true
     }
 }

@@ -18,8 +18,8 @@ use std::sync::atomic::{
 };
 
 use super::arena::{Arena, ArenaGuard};
+use super::hold::Hold;
 use super::kind::Gone;
-use super::object::Hold;
 use super::word::Word;
 
 /// Zeroed memory is that of a queue in which nothing ever was.
@@ -239,12 +239,13 @@ mod tests {
     }
 
     fn kill(by: &Family, whom: &Family) {
-        by.arena().lock().bury(&Gone {
+        let gone = Gone {
             peer: whom.me(),
             pid: 77,
             lives: false,
             status: None,
-        });
+        };
+        assert!(by.arena().lock().bury(&gone));
     }
 
     #[test]
@@ -255,7 +256,7 @@ mod tests {
         // Killed with the lock in its hands, between the commit and its note.
         theirs.hold().taken.store(0, Relaxed);
         std::thread::scope(|scope| {
-            scope.spawn(|| std::mem::forget(ring(&theirs).lock_head(child.arena())));
+            scope.spawn(|| std::mem::forget(ring(&theirs).lock_head_briefly(child.arena())));
         });
         // Others take on, before anybody buries it.
         get(parent, &ours);
@@ -284,6 +285,36 @@ mod tests {
         assert_eq!((tasks.abandoned(), tasks.report(1)), (1, 77));
         assert_eq!(ours.unfinished(ring(&ours)), 1);
         std::mem::forget(theirs);
+    }
+
+    #[test]
+    fn whoever_is_stopped_with_a_lock_holds_up_nobody_else() {
+        let [(parent, ours), (child, theirs)] = queue();
+        (0..2).for_each(|_| put(parent, &ours));
+        get(child, &theirs);
+        let (stopped, go) = (std::sync::Barrier::new(2), std::sync::Barrier::new(2));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let _lock = ring(&ours).lock_head_briefly(parent.arena());
+                stopped.wait();
+                go.wait();
+            });
+            stopped.wait();
+            drop(theirs); // comes back, and the process has it no more
+            assert_eq!(ours.has_others(), Some(false));
+            let gone = Gone {
+                peer: child.me(),
+                pid: 77,
+                lives: false,
+                status: None,
+            };
+            assert!(!parent.arena().lock().bury(&gone));
+            assert!(parent.arena().is_live(child.me()));
+            go.wait();
+        });
+        kill(parent, child); // now it can be done
+        assert_eq!(ring(&ours).tasks().abandoned(), 1);
+        assert_eq!(ours.unfinished(ring(&ours)), 1);
     }
 
     #[test]

@@ -12,6 +12,8 @@
 use std::cell::UnsafeCell;
 use std::io;
 use std::mem::MaybeUninit;
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// The mutex, as it lies in shared memory.
 #[repr(transparent)]
@@ -61,29 +63,40 @@ impl RobustMutex {
     /// stopped, or does not get to run.
     #[inline]
     pub(crate) fn lock_briefly(&self, repair: impl FnOnce()) -> Option<RobustGuard<'_>> {
-        // SAFETY: initialised (invariant 1).
-        let mut locked = unsafe { libc::pthread_mutex_trylock(self.0.get()) };
+        let mut locked = self.try_lock();
         if locked == libc::EBUSY {
             locked = self.wait_briefly();
         }
-        (locked != libc::ETIMEDOUT).then(|| self.locked(locked, repair))
+        (locked != libc::EBUSY).then(|| self.locked(locked, repair))
     }
 
+    #[inline]
+    fn try_lock(&self) -> i32 {
+        // SAFETY: initialised (invariant 1).
+        unsafe { libc::pthread_mutex_trylock(self.0.get()) }
+    }
+
+    /// Looks again and again; `pthread_mutex_timedlock` goes by a clock that can be set.
     #[cold]
     fn wait_briefly(&self) -> i32 {
-        const PATIENCE: i64 = 5_000_000;
-        let mut until = MaybeUninit::<libc::timespec>::uninit();
-        // SAFETY: the first call fills in what the second reads; initialised (invariant 1).
-        unsafe {
-            libc::clock_gettime(libc::CLOCK_REALTIME, until.as_mut_ptr());
-            let until = until.assume_init_mut();
-            until.tv_nsec += PATIENCE;
-            if until.tv_nsec >= 1_000_000_000 {
-                until.tv_nsec -= 1_000_000_000;
-                until.tv_sec += 1;
+        const PATIENCE: Duration = Duration::from_millis(5);
+        const SPINS: u32 = 20;
+        const YIELDS: u32 = 20;
+        let begin = Instant::now();
+        for look in 0.. {
+            match self.try_lock() {
+                libc::EBUSY if begin.elapsed() >= PATIENCE => break,
+                libc::EBUSY => {}
+                done => return done,
             }
-            libc::pthread_mutex_timedlock(self.0.get(), until)
+            // The sections are short: whoever is not through at once does not run.
+            match look {
+                0..SPINS => (0..10).for_each(|_| std::hint::spin_loop()),
+                _ if look < SPINS + YIELDS => thread::yield_now(),
+                _ => thread::sleep(Duration::from_micros(50)),
+            }
         }
+        libc::EBUSY
     }
 
     #[inline]
