@@ -194,7 +194,8 @@ impl State {
             BarrierOp::Wait(patience) => match meeting.arrive(session.client) {
                 Ok(None) => say(out, &Reply::Flag(true)),
                 Ok(Some(arrival)) => {
-                    let present = Present::new(object.clone(), arrival);
+                    let present = Rc::new(Present::new(object.clone(), arrival));
+                    session.present.replace(Rc::downgrade(&present));
                     self.attempt(session, Pending::Meet(present), patience, out)
                 }
                 Err(failure) => fail(out, failure),

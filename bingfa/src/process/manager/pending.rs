@@ -32,7 +32,7 @@ pub(super) enum Pending {
     Wait(Rc<Object>),
     Permits(Rc<Object>, u64),
     Call(Called),
-    Meet(Present),
+    Meet(Rc<Present>),
 }
 
 /// A place in the line of a condition variable. If whoever has it ends unheard, a notification
@@ -69,13 +69,17 @@ impl Present {
     pub(super) fn new(barrier: Rc<Object>, arrival: Rc<Arrival>) -> Present {
         Present { barrier, arrival }
     }
+
+    pub(super) fn leave(&self) {
+        if let Object::Barrier(meeting) = &*self.barrier {
+            meeting.leave(&self.arrival);
+        }
+    }
 }
 
 impl Drop for Present {
     fn drop(&mut self) {
-        if let Object::Barrier(meeting) = &*self.barrier {
-            meeting.leave(&self.arrival);
-        }
+        self.leave();
     }
 }
 

@@ -186,6 +186,7 @@ impl House {
         let _leave = Leave(&guest);
         let mut waiting = None::<coroutine::JoinHandle<()>>;
         let result = guest.converse(&mut incoming, &mut out, &mut waiting);
+        guest.session.hangs_up();
         if let Some(waiting) = waiting {
             waiting.cancel();
             let _ = waiting.join();

@@ -6,7 +6,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ use super::flag::Flag;
 use super::latch::Latch;
 use super::link::Outgoing;
 use super::meeting::Meeting;
-use super::pending::{Lease, Pending, settle};
+use super::pending::{Lease, Pending, Present, settle};
 use super::permits::Permits;
 use super::protocol::{Call, Hello, Kind, Patience, Refusal, Reply, Request};
 use super::signal::Signal;
@@ -85,6 +85,8 @@ pub(super) struct Session {
     pub(super) held: RefCell<Option<Held>>,
     /// The condition variable by which it was notified, until it has its lock again.
     call: RefCell<Option<Rc<Object>>>,
+    /// Its last arrival at a barrier.
+    pub(super) present: RefCell<Weak<Present>>,
 }
 
 /// What a connection holds.
@@ -106,11 +108,20 @@ impl Session {
             lease: RefCell::default(),
             held: RefCell::default(),
             call: RefCell::default(),
+            present: RefCell::default(),
         }
     }
 
     pub(super) fn holds(&self) -> bool {
         self.held.borrow().is_some()
+    }
+
+    /// Its client has gone. What waits for it is ended by and by, but until then others that come
+    /// to a barrier must not meet it.
+    pub(super) fn hangs_up(&self) {
+        if let Some(present) = self.present.take().upgrade() {
+            present.leave();
+        }
     }
 
     /// False: it did not hold this lock.

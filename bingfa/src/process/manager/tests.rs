@@ -2,15 +2,17 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
+use serde::Serialize;
 
 use super::auth::Key;
 use super::client::Route;
 use super::link::{Incoming, LONGEST, Outgoing, Received};
-use super::protocol::{Hello, Kind, LockOp, QueueOp, Reply, Request, Welcome};
+use super::protocol::{BarrierOp, Hello, Kind, LockOp, QueueOp, Reply, Request, Welcome};
 use super::state::{Next, Session, State};
 use super::{Client, List, Manager, Proxy, Queue};
 use crate::coroutine;
@@ -99,40 +101,82 @@ fn who_comes_later_gets_a_lock_later() {
     });
 }
 
+/// A connection whose frames a test makes itself.
+struct Bare {
+    socket: Socket,
+    out: Outgoing,
+    incoming: Incoming,
+}
+
+impl Bare {
+    fn connect(path: &Path) -> Bare {
+        let socket = OwnedFd::from(UnixStream::connect(path).unwrap());
+        let socket = Socket::new(socket, socket::Kind::Stream);
+        Key(b"key".into()).answer(&socket).unwrap();
+        let mut bare = Bare {
+            socket,
+            out: Outgoing::default(),
+            incoming: Incoming::default(),
+        };
+        bare.send(&Hello {
+            pid: 1,
+            instance: 2,
+            fingerprint: 3,
+        });
+        bare.next().unwrap();
+        bare
+    }
+
+    fn send<T: Serialize>(&mut self, content: &T) {
+        self.out.fill(content, Vec::new()).unwrap();
+        self.out.send(&self.socket, Wait::Forever).unwrap();
+    }
+
+    fn next(&mut self) -> io::Result<Received> {
+        let soon = Wait::Until(Instant::now() + Duration::from_secs(30));
+        self.incoming.next(&self.socket, LONGEST, soon)
+    }
+}
+
+fn manager_at(name: &str) -> (Manager, PathBuf) {
+    let path = std::env::temp_dir().join(format!("bingfa-{name}-{}", std::process::id()));
+    let manager = Manager::builder().path(&path).key(b"key").start().unwrap();
+    (manager, path)
+}
+
 #[test]
 fn a_frame_that_comes_during_a_wait_ends_the_connection() {
-    let path = std::env::temp_dir().join(format!("bingfa-frames-{}", std::process::id()));
-    let manager = Manager::builder().path(&path).key(b"key").start().unwrap();
+    let (manager, path) = manager_at("frames");
     let queue: Proxy<Queue<u32>> = manager.queue(None).unwrap();
-    let rude = Socket::new(
-        OwnedFd::from(UnixStream::connect(&path).unwrap()),
-        socket::Kind::Stream,
-    );
-    Key(b"key".into()).answer(&rude).unwrap();
-    let hello = Hello {
-        pid: 1,
-        instance: 2,
-        fingerprint: 3,
-    };
-    let (mut out, mut incoming) = (Outgoing::default(), Incoming::default());
-    let mut send = |request: &dyn Fn(&mut Outgoing) -> io::Result<()>| {
-        request(&mut out).unwrap();
-        out.send(&rude, Wait::Forever).unwrap();
-    };
-    send(&|out| out.fill(&hello, Vec::new()));
-    incoming.next(&rude, LONGEST, Wait::Forever).unwrap();
-    send(&|out| out.fill(&Request::Queue(queue.id, QueueOp::Get(None)), Vec::new()));
-    send(&|out| out.fill(&Request::Ack, Vec::new()));
-    let soon = Wait::Until(Instant::now() + Duration::from_secs(30));
-    let end = incoming.next(&rude, LONGEST, soon);
+    let mut rude = Bare::connect(&path);
+    rude.send(&Request::Queue(queue.id, QueueOp::Get(None)));
+    rude.send(&Request::Ack);
     let late = |error: &io::Error| error.kind() == io::ErrorKind::TimedOut;
-    match end {
+    match rude.next() {
         Ok(Received::Closed) => {}
         Err(error) if !late(&error) => {}
         other => panic!("{other:?}"),
     }
     queue.put(1).unwrap();
     assert_eq!(queue.get_timeout(Duration::from_secs(30)).unwrap(), 1);
+}
+
+#[test]
+fn nobody_meets_one_who_has_gone() {
+    let (manager, path) = manager_at("meeting");
+    let barrier = manager.barrier(2).unwrap();
+    let wait = |patience| Request::Barrier(barrier.id, BarrierOp::Wait(patience));
+    let mut stays = Bare::connect(&path);
+    for _ in 0..50 {
+        let mut goes = Bare::connect(&path);
+        goes.send(&wait(None));
+        assert!(!barrier.is_broken().unwrap()); // by now it has come
+        drop(goes);
+        stays.send(&wait(Some(1)));
+        stays.next().unwrap();
+        let reply = postcard::from_bytes(stays.incoming.body()).unwrap();
+        assert!(matches!(reply, Reply::TooLate), "{reply:?}");
+    }
 }
 
 #[test]
