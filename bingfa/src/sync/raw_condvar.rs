@@ -120,7 +120,13 @@ impl RawCondvar {
             Parked::Interrupted => return Waited::Interrupted,
             Parked::Invalid => return Waited::OtherMutex,
         };
-        match mutex.lock_slow(id, &"lock", None, more) {
+        // Free as a rule: those who were woken run one after the other.
+        let locked = if !more && mutex.lock_fast(id) {
+            Locked::Yes
+        } else {
+            mutex.lock_slow(id, &"lock", None, more)
+        };
+        match locked {
             Locked::Yes if notified => Waited::Notified,
             Locked::Yes => Waited::TimedOut,
             Locked::TimedOut | Locked::Interrupted => self.interrupted(notified),
