@@ -51,6 +51,8 @@ pub(crate) mod local;
 #[cfg(not(loom))]
 pub(crate) mod locals;
 #[cfg(not(loom))]
+pub(crate) mod looks;
+#[cfg(not(loom))]
 pub(crate) mod outside;
 #[cfg(not(loom))]
 pub(crate) mod packet;

@@ -26,7 +26,7 @@ use crate::park::cancel;
 use crate::park::frame::{self, Frame, Request};
 use crate::park::home::{Home, Target};
 use crate::park::local;
-use crate::park::more_than_one_cpu;
+use crate::park::looks::Looks;
 use crate::park::task::{Discard, TaskRef};
 use crate::park::timers::Timers;
 use crate::reactor::{self, Driver, Op};
@@ -42,12 +42,6 @@ const LATE: Duration = Duration::from_millis(1);
 const LEAST_TIMER_DISTANCE: Duration = Duration::from_micros(100);
 /// How far apart an idle worker's firings are at most, where it waits for a crowd of timers.
 const MOST_TIMER_DISTANCE: Duration = Duration::from_millis(1);
-/// How long a worker looks for mail before it sleeps: as long as it takes to wake one that
-/// has fallen asleep on another core, so that two which answer each other meet awake.
-const MAIL_SPIN: Duration = Duration::from_micros(50);
-/// After a look in vain one sleep that mail ends passes without, and after each further look
-/// in vain twice as many, up to so many.
-const MOST_PASSED: u32 = 64;
 /// After so many operations in a row that did not have to wait, a coroutine gives way.
 const STREAK: u32 = 128;
 /// How many switches happen between two looks at the inbox, at most.
@@ -79,9 +73,8 @@ pub(crate) struct Worker {
     /// When timers were fired last.
     fired: Cell<Option<Instant>>,
     stopping: Cell<bool>,
-    /// How many sleeps that mail ended are let pass before the next look for mail, and how
-    /// many were last time.
-    vain: Cell<(u32, u32)>,
+    /// Looks for mail before a sleep. Those that timers and I/O end do not count.
+    looks: Cell<Looks>,
 }
 
 impl std::fmt::Debug for Worker {
@@ -142,7 +135,7 @@ impl Worker {
             turned: Cell::new(Instant::now()),
             fired: Cell::new(None),
             stopping: Cell::new(false),
-            vain: Cell::new((1, 0)),
+            looks: Cell::new(Looks::default()),
             shared,
         })
     }
@@ -549,8 +542,9 @@ impl Worker {
         self.shells.borrow_mut().trim(now);
         self.sleep();
         if self.home.has_mail() {
-            let (pass, last) = self.vain.get();
-            self.vain.set((pass.saturating_sub(1), last));
+            let mut looks = self.looks.get();
+            looks.slept();
+            self.looks.set(looks);
         }
     }
 
@@ -558,25 +552,15 @@ impl Worker {
     /// take turns would else wake each other for each turn. Who sleeps for I/O and timers
     /// alone never looks.
     fn gets_mail(&self) -> bool {
-        let (pass, last) = self.vain.get();
-        if pass > 0 || !more_than_one_cpu() {
-            return false;
-        }
-        let begun = Instant::now();
-        loop {
-            for _ in 0..16 {
-                if self.home.has_mail() {
-                    self.vain.set((0, 0));
-                    return true;
-                }
+        let mut looks = self.looks.get();
+        let found = looks.find(|| {
+            (0..16).any(|_| {
                 std::hint::spin_loop();
-            }
-            if begun.elapsed() >= MAIL_SPIN {
-                let next = (2 * last).clamp(1, MOST_PASSED);
-                self.vain.set((next, next));
-                return false;
-            }
-        }
+                self.home.has_mail()
+            })
+        });
+        self.looks.set(looks);
+        found
     }
 
     /// Adaptive polling: looks for completions for a while before going to sleep.

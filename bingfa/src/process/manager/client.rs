@@ -16,15 +16,17 @@ use super::auth::Key;
 use super::link::{Incoming, LONGEST, Outgoing, Received};
 use super::protocol::{Hello, Patience, Refusal, Reply, Request, Token, Welcome};
 use super::reentrant_lock::Reentry;
-use crate::io::op::Wait;
+use crate::io::op::{Wait, seen_now};
 use crate::io::packet;
 use crate::io::socket::{Kind as SocketKind, Socket};
 use crate::net::{TcpStream, ToSocketAddrs};
 use crate::os::unix::net::UnixStream;
-use crate::park::cancel;
+use crate::park::looks::Looks;
+use crate::park::{cancel, local};
 use crate::process::carry::{self, Place, Setting};
 use crate::process::wire::{self, Encoded};
 use crate::sys::image::Image;
+use crate::sys::socket::POLLIN;
 use crate::sys::{pass, random};
 
 /// The right to use a manager: makes objects in it, and finds those that have a name.
@@ -85,6 +87,7 @@ pub(super) struct Link {
     socket: Socket,
     incoming: Incoming,
     outgoing: Outgoing,
+    looks: Looks,
 }
 
 /// As many connections are kept for later calls.
@@ -350,6 +353,7 @@ impl Route {
             socket,
             incoming: Incoming::default(),
             outgoing: Outgoing::default(),
+            looks: Looks::default(),
         };
         let hello = Hello {
             pid: std::process::id(),
@@ -376,6 +380,15 @@ impl Link {
 
     /// Waits for a frame: its descriptors.
     fn receive(&mut self, wait: Wait) -> io::Result<Vec<OwnedFd>> {
+        if local::frame().is_none() {
+            // Most answers come sooner than a thread falls asleep and is woken. A coroutine's
+            // worker has other things to do.
+            let socket = self.socket.as_fd();
+            let answered = || seen_now(socket, POLLIN).map_or(true, |seen| seen != 0);
+            if !self.looks.find(answered) {
+                self.looks.slept();
+            }
+        }
         match self.incoming.next(&self.socket, LONGEST, wait)? {
             Received::Frame(fds) => Ok(fds),
             Received::TooLong(why) => Err(io::Error::new(ErrorKind::InvalidData, why)),

@@ -22,7 +22,7 @@ use crate::io::packet;
 use crate::io::socket::{Kind, Socket};
 use crate::net::TcpListener;
 use crate::os::unix::net::UnixListener;
-use crate::park::check;
+use crate::park::{check, more_than_one_cpu};
 use crate::process::Fd;
 use crate::sched::runtime::Runtime;
 use crate::sync::{Arc, ArcSemaphorePermit, Semaphore};
@@ -58,17 +58,23 @@ const STRANGERS: usize = 64;
 /// The stacks of the coroutines, as large as a main thread's: values of users' types are
 /// decoded there, which may be nested deeply. Untouched, it is only address space.
 const STACK: usize = 8 << 20;
+/// How long to look for the next call before falling asleep: a client with one core and us on
+/// another would else spend most of its time on being woken.
+const LOOKING: Duration = Duration::from_micros(30);
 /// How long to wait when there are no more descriptors.
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// The life of the manager's process; it ends by being killed.
 pub(super) fn serve(orders: Orders) {
     launch::ignore_interrupts();
-    let runtime = Runtime::builder()
+    let mut builder = Runtime::builder()
         .name("manager")
         .workers(1)
-        .stack_size(STACK)
-        .build();
+        .stack_size(STACK);
+    if more_than_one_cpu() {
+        builder = builder.polling(LOOKING);
+    }
+    let runtime = builder.build();
     let runtime = runtime.unwrap_or_else(|error| panic!("no runtime: {error}"));
     let live = || {
         let (door, own) = orders.doors;
