@@ -7,6 +7,7 @@ use std::cell::RefCell;
 use std::panic::Location;
 use std::process::Output;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use bingfa::observe::{self, LockOrder};
 use bingfa::sync::{
@@ -380,6 +381,32 @@ fn what_was_locked_before_anybody_watched_can_be_unlocked() {
         nested(&locks[1], &locks[0]);
         observe::on_lock_order(LockOrder::Panic);
         nested(&locks[0], &locks[1]);
+    });
+    assert!(output.is_none_or(|output| reports(&output) == 0));
+}
+
+#[test]
+fn a_free_lock_is_not_refused_while_somebody_begins_or_ends_to_watch() {
+    let name = "a_free_lock_is_not_refused_while_somebody_begins_or_ends_to_watch";
+    let output = in_child(name, &[], || {
+        let done = AtomicBool::new(false);
+        thread::scope(|s| {
+            s.spawn(|| {
+                while !done.load(Relaxed) {
+                    observe::on_lock_order(LockOrder::Report);
+                    observe::on_lock_order(LockOrder::Off);
+                }
+            });
+            let locks = Locks::default();
+            let refused = (0..100_000).find(|_| {
+                let free = locks.mutex.try_lock().is_ok()
+                    && locks.rw.try_read().is_ok()
+                    && locks.rw.try_write().is_ok();
+                !free
+            });
+            done.store(true, Relaxed);
+            assert_eq!(refused, None);
+        });
     });
     assert!(output.is_none_or(|output| reports(&output) == 0));
 }

@@ -149,8 +149,8 @@ impl RawMutex {
     #[inline]
     #[track_caller]
     pub(super) fn try_lock(&self, id: u64, what: &'static str) -> bool {
-        self.take_if_free(id, order::free_word())
-            || order::free_word() != 0 && self.try_watched(id, what)
+        let free_word = order::free_word(); // once: it may change in between
+        self.take_if_free(id, free_word) || free_word != 0 && self.try_watched(id, what)
     }
 
     #[cold]

@@ -194,8 +194,8 @@ impl RawRwLock {
     #[inline]
     #[track_caller]
     pub(super) fn try_write(&self, id: u64) -> bool {
-        self.write_if_free(id, order::free_word())
-            || order::free_word() != 0 && self.try_write_watched(id)
+        let free_word = order::free_word(); // once: it may change in between
+        self.write_if_free(id, free_word) || free_word != 0 && self.try_write_watched(id)
     }
 
     #[cold]
