@@ -25,7 +25,6 @@ struct Round {
 
 /// One that waits for the others.
 pub(super) struct Arrival {
-    client: u64,
     /// That the round is over, and how.
     over: Event,
     end: RefCell<Option<Result<(), Failure>>>,
@@ -61,7 +60,6 @@ impl Meeting {
             return Ok(None);
         }
         let arrival = Rc::new(Arrival {
-            client,
             over: Event::new(),
             end: RefCell::default(),
         });
@@ -101,9 +99,7 @@ impl Meeting {
     }
 
     pub(super) fn reset(&self) {
-        let round = &mut *self.state.borrow_mut();
-        round.broken = None;
-        round.known = round.present.iter().map(|arrival| arrival.client).collect();
+        self.state.borrow_mut().broken = None; // those who are left are still to be missed
     }
 
     pub(super) fn remove(&self) {

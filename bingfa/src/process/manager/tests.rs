@@ -12,6 +12,7 @@ use serde::Serialize;
 use super::auth::Key;
 use super::client::Route;
 use super::link::{Incoming, LONGEST, Outgoing, Received};
+use super::meeting::Meeting;
 use super::protocol::{BarrierOp, Hello, Kind, LockOp, QueueOp, Reply, Request, Welcome};
 use super::state::{Next, Session, State};
 use super::{Client, List, Manager, Proxy, Queue};
@@ -177,6 +178,23 @@ fn nobody_meets_one_who_has_gone() {
         let reply = postcard::from_bytes(stays.incoming.body()).unwrap();
         assert!(matches!(reply, Reply::TooLate), "{reply:?}");
     }
+}
+
+#[test]
+fn whoever_has_come_is_missed_also_after_a_reset() {
+    let meeting = Meeting::new(3);
+    for _ in 0..2 {
+        let round = [2, 3, 4].map(|client| meeting.arrive(client).unwrap().is_none());
+        assert_eq!(round, [false, false, true]);
+        meeting.reset(); // of one that is not broken
+    }
+    assert!(meeting.arrive(3).unwrap().is_some());
+    meeting.bury(2, "the second");
+    assert!(meeting.is_broken());
+    meeting.reset();
+    assert!(meeting.arrive(3).unwrap().is_some());
+    meeting.bury(4, "the fourth");
+    assert!(meeting.is_broken());
 }
 
 #[test]
