@@ -158,8 +158,10 @@ fn p91_there_are_not_more_processes_than_may_be() {
     let mut clients = [(); 3].map(|()| TcpStream::connect(address).unwrap());
     shouts(&mut clients[0]);
     shouts(&mut clients[1]);
-    let [first, second, mut third] = clients;
+    let [mut first, second, mut third] = clients;
     third.write_all(b"hello").unwrap();
+    // Longer than a third process would need to answer.
+    (0..300).for_each(|_| shouts(&mut first));
     third.set_nonblocking(true).unwrap();
     assert!(third.read(&mut [0; 5]).is_err(), "there is no place for it");
     third.set_nonblocking(false).unwrap();
