@@ -110,12 +110,12 @@ fn wake_up() {
 }
 
 fn tick() {
-    let (mut quiet, mut calm) = (0, 0);
+    let (mut quiet, mut calm) = (0, 0u32);
     loop {
         std::thread::sleep(if calm > CALM_TICKS { CALM_SLICE } else { SLICE });
         let mut list = watched();
         quiet += 1;
-        calm += 1;
+        calm = calm.saturating_add(1); // for months, perhaps
         for watched in list.iter_mut() {
             match look_at(watched) {
                 Look::Asleep => {}
