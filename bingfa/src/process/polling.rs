@@ -135,3 +135,77 @@ macro_rules! is_an_arm {
     )*};
 }
 pub(super) use is_an_arm;
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::pin::pin;
+    use std::rc::Rc;
+    use std::task::Waker;
+    use std::time::{Duration, Instant};
+
+    use super::*;
+    use crate::coroutine;
+    use crate::park::select::Selectable;
+    use crate::queue::{Select, Selecting};
+    use crate::sched::runtime::Runtime;
+
+    /// An arm that looks ready and cannot be done: somebody is stopped with its lock.
+    struct Held {
+        begun: Instant,
+        is_free: Rc<Cell<bool>>,
+    }
+
+    impl Held {
+        fn new(is_free: &Rc<Cell<bool>>) -> Held {
+            Held {
+                begun: Instant::now(),
+                is_free: is_free.clone(),
+            }
+        }
+    }
+
+    impl Selectable for Held {
+        fn attempt(&mut self) -> bool {
+            assert!(self.begun.elapsed() < Duration::from_secs(30), "it hangs");
+            self.is_free.get()
+        }
+
+        fn enlist(&mut self, _: &Ticket<'_>) -> bool {
+            false
+        }
+
+        fn delist(&mut self) -> bool {
+            false
+        }
+    }
+
+    #[test]
+    fn a_select_that_is_held_up_holds_up_nobody_and_can_be_cancelled() {
+        let runtime = Runtime::builder().workers(1).build().unwrap();
+        runtime.run(|| {
+            let is_free = Rc::new(Cell::new(false));
+            let select = || {
+                let mut held = Held::new(&is_free);
+                coroutine::spawn_local(move || Select::new().arm(&mut held).wait())
+            };
+            let [waits, ends] = [(); 2].map(|()| select());
+            coroutine::yield_now(); // both have begun
+            ends.cancel();
+            assert!(ends.join().is_err());
+            is_free.set(true);
+            assert_eq!(waits.join().unwrap(), 0);
+        });
+    }
+
+    #[test]
+    fn an_async_select_that_is_held_up_lets_others_run() {
+        let is_free = Rc::new(Cell::new(false));
+        let mut held = pin!(Held::new(&is_free));
+        let mut select = pin!(Selecting::new().arm(held.as_mut()));
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(select.as_mut().poll(&mut context).is_pending());
+        is_free.set(true);
+        assert_eq!(select.as_mut().poll(&mut context), Poll::Ready(0));
+    }
+}

@@ -57,8 +57,10 @@ impl fmt::Debug for Select<'_> {
 /// How one stay in the lines has ended.
 enum Stay {
     Won(usize),
-    /// Something may be ready.
+    /// After a wait.
     Over(Outcome),
+    /// Without one, as an arm looks ready.
+    Ready,
 }
 
 /// A place to begin, another one each time: 0 to `arms - 1`.
@@ -194,6 +196,11 @@ impl<'a> Select<'a> {
                 Stay::Over(Outcome::Interrupted) => cancel::raise(),
                 // Attempted once more, also when it is late.
                 Stay::Over(Outcome::Woken | Outcome::TimedOut) => {}
+                // If it is not, time after time, somebody may be stopped with what it needs.
+                Stay::Ready => {
+                    cancel::checkpoint();
+                    yield_if_slice_over();
+                }
             }
         }
     }
@@ -205,14 +212,11 @@ impl<'a> Select<'a> {
             arms: &mut self.arms,
             enlisted: 0,
         };
-        let outcome = if line.enlist(&claim, unparker) {
-            wait(&"select", deadline)
+        let stay = if line.enlist(&claim, unparker) {
+            Stay::Over(wait(&"select", deadline))
         } else {
-            Outcome::Woken
+            Stay::Ready
         };
-        match line.delist(&claim) {
-            Some(arm) => Stay::Won(arm),
-            None => Stay::Over(outcome),
-        }
+        line.delist(&claim).map_or(stay, Stay::Won)
     }
 }

@@ -116,7 +116,7 @@ impl Future for Selecting<'_> {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<usize> {
         let unparker = Unparker::Async(context.waker().clone());
         let count = self.arms.len();
-        loop {
+        for _ in 0..2 {
             if let Some(arm) = self.leave() {
                 return Poll::Ready(arm);
             }
@@ -129,6 +129,9 @@ impl Future for Selecting<'_> {
                 return Poll::Pending;
             }
         }
+        // One looks ready and is not: somebody was faster, or is stopped with what it needs.
+        context.waker().wake_by_ref();
+        Poll::Pending
     }
 }
 
