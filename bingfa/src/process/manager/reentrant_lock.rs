@@ -18,9 +18,10 @@ use crate::park::{cancel, carrier};
 
 /// A lock that a manager keeps, which its owner can lock again: [`Client::reentrant_lock`].
 ///
-/// The owner is a thread or coroutine of one process. If the process dies while it holds the
-/// lock, the lock is *poisoned*, as a [`Lock`](super::Lock) is. A panic does not poison it, as
-/// in std.
+/// The owner is a thread or coroutine of one process, by the [`Client`] that it uses: the same
+/// carrier waits for itself if it locks again by a client that it has connected separately. If
+/// the process dies while it holds the lock, the lock is *poisoned*, as a
+/// [`Lock`](super::Lock) is. A panic does not poison it, as in std.
 #[doc(alias = "RLock")]
 #[derive(Debug)]
 pub struct ReentrantLock(());
