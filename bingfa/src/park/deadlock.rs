@@ -115,8 +115,8 @@ pub(crate) fn owner_may_wait(word: u64) -> bool {
     carrier::owner(word).is_some_and(waits::may_wait)
 }
 
-/// The carrier `id`, listed by `listing`, has queued for what this owner has. `Some`: this wait is the last of a deadlock and
-/// has to end, with this message; it is not listed any more.
+/// The carrier `id`, listed by `listing`, has queued for what this owner has. `Some`: this wait
+/// is the last of a deadlock and has to end, with this message; it is not listed any more.
 #[inline]
 pub(super) fn look(id: u64, listing: &Listing, owner: u64) -> Option<String> {
     if owner == id || waits::may_wait(owner) {

@@ -2,8 +2,8 @@
 //! one waits for.
 //!
 //! A table of slots, chosen by the id. A slot is a list of [`Listing`]s, each a part of a
-//! [`Waiter`] in the lot, or of an [`Outside`] wait: of one as a rule, as ids are given in rows. The lowest bit of its head is a lock,
-//! held for a few instructions; one who is alone on the list comes and goes by a single
+//! [`Waiter`] in the lot, or of an [`Outside`] wait: of one as a rule, as ids are given in rows.
+//! The lowest bit of its head is a lock, held for a few instructions; one who is alone on the list comes and goes by a single
 //! exchange without it. A waiter is listed from its first wait on until it goes; in between it
 //! may be woken and queue again many times.
 //!

@@ -1,6 +1,7 @@
 //! What one process has of an object.
 //!
-//! Its numbers change under the arena's lock, but for those that belong to the object's kind.
+//! Its numbers change under the arena's lock, which orders their Relaxed accesses, but for those
+//! that belong to the object's kind: the kind says what orders them.
 #![allow(unsafe_code)]
 
 use std::io;

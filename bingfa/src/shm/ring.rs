@@ -17,6 +17,11 @@
 //! 2. The records between head and tail, and the blocks that they name, are the queue's.
 //! 3. The hold that the place of the head names exists: before a hold goes, [`Ring::depart`]
 //!    takes it out there.
+//!
+//! # Orderings
+//! What is Relaxed here is written under the lock of its end, which orders it for whoever has the
+//! lock next; the other end reads it after the Acquire of the count whose Release published it.
+//! Looks without the lock are hints, and are repeated under it before anything is done.
 #![allow(unsafe_code)]
 
 use std::io;

@@ -1,7 +1,7 @@
 //! What the messages of a queue lie in: segments, each with records one behind the other.
 //!
 //! A record is a word, with its kind and length, and its payload; what is behind the last record
-//! of a segment is in the next.
+//! of a segment is in the next. What orders its Relaxed accesses is said in `ring.rs`.
 #![allow(unsafe_code)]
 
 use std::io;
