@@ -10,7 +10,7 @@ use super::pending::{Called, Pending, Present};
 use super::protocol::{
     BarrierOp, CondvarOp, EventOp, LockOp, QueueOp, Refusal, Reply, SemaphoreOp,
 };
-use super::state::{Done, Held, Object, Refused, Session, State, fail, say, wrong};
+use super::state::{Done, Object, Refused, Session, State, fail, say, wrong};
 
 impl State {
     pub(super) fn queue(
@@ -116,24 +116,14 @@ impl State {
                 let pending = Pending::Permits(object, count);
                 return self.attempt(session, pending, patience, out);
             }
-            SemaphoreOp::Release => match session.held.take() {
-                Some(Held::Permits(from, count)) if Rc::ptr_eq(&from, &object) => {
-                    permits.give_back(count);
-                }
-                held => {
-                    session.held.replace(held);
-                    return Err(not_held("permits"));
-                }
-            },
-            SemaphoreOp::Forget => match session.held.take() {
-                Some(Held::Permits(from, count)) if Rc::ptr_eq(&from, &object) => {
-                    permits.forget(count);
-                }
-                held => {
-                    session.held.replace(held);
-                    return Err(not_held("permits"));
-                }
-            },
+            SemaphoreOp::Release => {
+                let count = session.gives_up_permits(&object);
+                permits.give_back(count.ok_or_else(|| not_held("permits"))?);
+            }
+            SemaphoreOp::Forget => {
+                let count = session.gives_up_permits(&object);
+                permits.forget(count.ok_or_else(|| not_held("permits"))?);
+            }
             SemaphoreOp::Add(count) => {
                 if !permits.add(count) {
                     let why = match permits.bound() {

@@ -129,6 +129,16 @@ impl Session {
         let is_it = |held: &mut Held| matches!(held, Held::Lock(held) if Rc::ptr_eq(held, lock));
         self.held.borrow_mut().take_if(is_it).is_some()
     }
+
+    /// How many permits of this semaphore it held; it does not any more. `None`: none.
+    pub(super) fn gives_up_permits(&self, semaphore: &Rc<Object>) -> Option<u64> {
+        let is_it =
+            |held: &mut Held| matches!(held, Held::Permits(held, _) if Rc::ptr_eq(held, semaphore));
+        match self.held.borrow_mut().take_if(is_it)? {
+            Held::Permits(_, count) => Some(count),
+            Held::Lock(_) => None,
+        }
+    }
 }
 
 /// What becomes of a request.
