@@ -10,14 +10,13 @@ use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::sync::Once;
-use std::thread;
-use std::time::Duration;
 
 use super::keeper;
 use crate::shm::family::{self, Family};
 use crate::shm::kind::Gone;
+use crate::shm::later;
 use crate::shm::peers::{PeerId, Whereabouts};
-use crate::sys::{launch, pidfd};
+use crate::sys::pidfd;
 
 /// This process's family, for an object to be shared in.
 ///
@@ -109,10 +108,17 @@ fn bury(family: &'static Family, gone: &Gone) {
     if family.arena().forked() {
         return;
     }
-    if !family.arena().lock().bury(gone) {
-        bury_later(family, *gone);
+    let gone = *gone;
+    let try_it = move || {
+        let arena = family.arena().lock_briefly();
+        let buried = arena.is_some_and(|arena| arena.bury(&gone));
+        watch_orphans(family);
+        buried
+    };
+    // Somebody may be stopped with a lock that is needed, or there is no address space.
+    if !try_it() {
+        later::until_done(try_it);
     }
-    watch_orphans(family);
 }
 
 fn watch_orphans(family: &'static Family) {
@@ -122,24 +128,6 @@ fn watch_orphans(family: &'static Family) {
         }
     }
 }
-
-/// Somebody is stopped with a lock that is needed, or there is no address space: tries again
-/// until it can be done.
-fn bury_later(family: &'static Family, gone: Gone) {
-    // Without a thread it has to be others who bury it.
-    let _ = thread::Builder::new()
-        .name("bingfa-undertaker".into())
-        .spawn(move || {
-            launch::block_signals();
-            while !family.arena().lock().bury(&gone) {
-                thread::sleep(PAUSE);
-            }
-            watch_orphans(family);
-        });
-}
-
-/// How long to wait for what is in the way of a burial.
-const PAUSE: Duration = Duration::from_millis(10);
 
 /// Has the keeper watch a process that is no child of this one, or buries it if it has ended.
 fn watch(family: &'static Family, peer: PeerId) {

@@ -186,13 +186,52 @@ impl<'a> Core<'a> {
 
     /// Whether a wait may have ended because others have gone.
     pub(super) fn may_be_over(self, may_be_alone: bool) -> bool {
-        let closed = self.ring().is_closed() || self.ring().has_no_source();
+        let closed = self.ring().is_closed() || self.ring().has_no_source() != Some(false);
         closed || !may_be_alone && self.is_alone() != Some(false)
     }
 
     #[track_caller]
     #[inline]
     pub(super) fn put<T: Serialize>(
+        self,
+        item: T,
+        wait: Wait,
+        may_be_alone: bool,
+    ) -> Result<(), PutError<T>> {
+        match self.put_once(item, wait, may_be_alone) {
+            Err(PutError::Refused(item, why)) if why.kind() == io::ErrorKind::WouldBlock => {
+                self.put_again(item, wait, may_be_alone)
+            }
+            put => put,
+        }
+    }
+
+    /// Somebody holds the arena up, so that there was no memory for a long message.
+    #[track_caller]
+    #[cold]
+    fn put_again<T: Serialize>(
+        self,
+        mut item: T,
+        wait: Wait,
+        may_be_alone: bool,
+    ) -> Result<(), PutError<T>> {
+        while let Wait::Until(deadline) = wait
+            && waiting::nap(deadline)
+        {
+            match self.put_once(item, wait, may_be_alone) {
+                Err(PutError::Refused(same, why)) if why.kind() == io::ErrorKind::WouldBlock => {
+                    item = same;
+                }
+                put => return put,
+            }
+        }
+        Err(PutError::Full(item))
+    }
+
+    /// The same; refused by `WouldBlock`: to be tried again.
+    #[track_caller]
+    #[inline]
+    fn put_once<T: Serialize>(
         self,
         item: T,
         wait: Wait,
@@ -261,11 +300,11 @@ impl<'a> Core<'a> {
             match ring.try_get(arena, hold, &mut buffer) {
                 Ok(Received::Short(len)) => Look::Done(Got::Short(len)),
                 Ok(Received::Long(at)) => Look::Done(Got::Long(at)),
-                Ok(Received::Nothing) if no_source => Look::Done(Got::Closed),
-                Ok(Received::Nothing) => match alone {
-                    Some(true) => Look::Done(Got::Alone),
-                    Some(false) => Look::NotYet,
-                    None => Look::Busy,
+                Ok(Received::Nothing) => match (no_source, alone) {
+                    (Some(true), _) => Look::Done(Got::Closed),
+                    (_, Some(true)) => Look::Done(Got::Alone),
+                    (Some(false), Some(false)) => Look::NotYet,
+                    (None, _) | (_, None) => Look::Busy,
                 },
                 Ok(Received::Busy) => Look::Busy,
                 Err(error) => Look::Done(Got::Failed(error)),
@@ -335,26 +374,34 @@ impl<'a> Core<'a> {
         &self.ring().tasks().joined
     }
 
-    /// How many items are not done.
+    /// How many items are not done, as far as that can be found out.
     pub(super) fn unfinished(self) -> u64 {
-        self.0.handle().unfinished(self.ring())
+        let unfinished = self.0.handle().unfinished(self.ring());
+        unfinished.unwrap_or_else(|| self.ring().about_unfinished())
     }
 
     pub(super) fn may_be_joined(self, told: u64) -> bool {
-        self.ring().tasks().abandoned() > told || self.unfinished() == 0
+        let unfinished = || self.0.handle().unfinished(self.ring());
+        self.ring().tasks().abandoned() > told || unfinished().is_none_or(|items| items == 0)
     }
 
     /// How a join has ended that began when so many had been reported, if it has.
-    pub(super) fn joined(self, told: u64, sleeps_next: bool) -> Option<Result<(), Unjoined>> {
+    pub(super) fn joined(self, told: u64, sleeps_next: bool) -> Look<Result<(), Unjoined>> {
         let ring = self.ring();
         let abandoned = ring.tasks().abandoned();
         if abandoned > told {
             let pid = ring.tasks().report(abandoned);
             let items = abandoned - told;
-            return Some(Err(Unjoined::Abandoned(Abandoned { pid, items })));
+            return Look::Done(Err(Unjoined::Abandoned(Abandoned { pid, items })));
         }
-        let done = (sleeps_next || ring.may_be_done()) && self.unfinished() == 0;
-        done.then_some(Ok(()))
+        if !sleeps_next && !ring.may_be_done() {
+            return Look::NotYet;
+        }
+        match self.0.handle().unfinished(ring) {
+            Some(0) => Look::Done(Ok(())),
+            Some(_) => Look::NotYet,
+            None => Look::Busy,
+        }
     }
 }
 
@@ -547,7 +594,7 @@ impl<T> Queue<T> {
     fn join_until(&self, wait: Wait) -> Result<(), Unjoined> {
         let core = self.core();
         let told = core.told();
-        let attempt = |sleeps_next: bool| core.joined(told, sleeps_next).into();
+        let attempt = |sleeps_next: bool| core.joined(told, sleeps_next);
         core.wait_for(core.join_word(), JOIN, wait, attempt)
             .unwrap_or_else(|| Err(Unjoined::Unfinished(core.unfinished())))
     }

@@ -12,6 +12,7 @@ use super::polling::{Arm, Pending, is_an_arm};
 use super::queue::{Core, Queue, Wait};
 use super::queue_error::{Abandoned, GetError, PutError, Unjoined};
 use super::shared::Shared;
+use super::waiting::Look;
 use crate::shm::word::Word;
 
 /// A get under way: to be awaited, or to be an arm of a [`Select`](crate::queue::Select).
@@ -216,7 +217,10 @@ impl<'a> Join<'a> {
 impl Pending for Joining<'_> {
     fn attempt(&mut self) -> bool {
         if self.outcome.is_none() {
-            self.outcome = Core(self.shared).joined(self.told, true);
+            self.outcome = match Core(self.shared).joined(self.told, true) {
+                Look::Done(joined) => Some(joined),
+                Look::NotYet | Look::Busy => None,
+            };
         }
         self.outcome.is_some()
     }

@@ -23,6 +23,7 @@ use crate::park::cancel;
 use crate::shm::arena::Arena;
 use crate::shm::blame::Poison;
 use crate::shm::kind::Kind;
+use crate::shm::later;
 use crate::shm::lock::Owner;
 use crate::shm::rwlock;
 use crate::shm::tally::Attempt;
@@ -464,7 +465,12 @@ pub(super) fn unlock_read(shared: &Shared) {
     if arena_of(shared).forked() {
         return; // the lock is the other process's
     }
-    lock_of(shared).unlock_read(arena_of(shared), shared.handle().hold());
+    let unlock =
+        |shared: &Shared| lock_of(shared).unlock_read(arena_of(shared), shared.handle().hold());
+    if !unlock(shared) {
+        let shared = shared.clone();
+        later::until_done(move || unlock(&shared));
+    }
 }
 
 impl<T: Pod> Drop for RwLockWriteGuard<'_, T> {

@@ -12,6 +12,7 @@ use super::locked;
 use super::shared::{Shared, can_be_sent};
 use super::{polling, waiting};
 use crate::shm::kind::Kind;
+use crate::shm::later;
 use crate::shm::permits::{self, Permits};
 use crate::shm::tally::Attempt;
 
@@ -385,9 +386,16 @@ pub(super) fn forget(shared: &Shared, count: u64) {
 
 /// These permits, which somebody has, are free again.
 pub(super) fn give_back(shared: &Shared, count: u64) {
-    let arena = shared.family().arena();
-    if count > 0 && !arena.forked() {
-        permits_of(shared).give_back(arena, shared.handle().hold(), count);
+    if count == 0 || shared.family().arena().forked() {
+        return;
+    }
+    let give_back = move |shared: &Shared| {
+        let (arena, hold) = (shared.family().arena(), shared.handle().hold());
+        permits_of(shared).give_back(arena, hold, count)
+    };
+    if !give_back(shared) {
+        let shared = shared.clone();
+        later::until_done(move || give_back(&shared));
     }
 }
 

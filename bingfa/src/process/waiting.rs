@@ -171,6 +171,18 @@ fn wait_longer<R>(
     }
 }
 
+/// Lets a moment pass, as somebody is in the way. False: it is too late.
+#[track_caller]
+pub(super) fn nap(deadline: Option<Instant>) -> bool {
+    let now = Instant::now();
+    if deadline.is_some_and(|deadline| deadline <= now) {
+        return false;
+    }
+    let nap = now + NAP;
+    sleep_until(deadline.map_or(nap, |deadline| deadline.min(nap)));
+    true
+}
+
 /// Looks again and again for a moment.
 fn spin<R>(begin: Instant, patience: u32, mut attempt: impl FnMut(bool) -> Look<R>) -> Option<R> {
     if !more_than_one_cpu() {

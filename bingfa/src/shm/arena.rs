@@ -25,6 +25,7 @@ use std::sync::atomic::{
     AtomicPtr, AtomicU64,
     Ordering::{AcqRel, Acquire, Relaxed},
 };
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::object;
 use super::peers;
@@ -83,6 +84,9 @@ pub(crate) struct Arena {
     id: u64,
     segments: [AtomicPtr<u8>; SEGMENTS],
     mark: Mark,
+    /// Blocks that this process gives back as soon as nobody is stopped in the way, and their
+    /// classes.
+    returned: Mutex<Vec<(u64, u32)>>,
 }
 
 /// The arena's lock: held for short sections that do not wait.
@@ -157,6 +161,7 @@ impl Arena {
             id,
             segments: [const { AtomicPtr::new(std::ptr::null_mut()) }; SEGMENTS],
             mark: Mark::here()?,
+            returned: Mutex::default(),
         };
         arena.map(0)?;
         Ok(arena)
@@ -202,7 +207,7 @@ impl Arena {
 
     /// As [`lock`](Self::lock); `None` if somebody has had it for long, who is stopped or does
     /// not get to run.
-    pub(super) fn lock_briefly(&self) -> Option<ArenaGuard<'_>> {
+    pub(crate) fn lock_briefly(&self) -> Option<ArenaGuard<'_>> {
         let lock = self.header().lock.lock_briefly(|| {})?;
         Some(ArenaGuard {
             arena: self,
@@ -288,16 +293,26 @@ impl Arena {
         self.allocate_under(self.lock(), len)
     }
 
+    /// As [`allocate`](Self::allocate), for somebody who can try again.
+    ///
+    /// # Errors
+    /// As there, and `WouldBlock`: somebody has had the lock for long.
+    pub(super) fn allocate_briefly(&self, len: u64) -> io::Result<u64> {
+        let lock = self.lock_briefly().ok_or(io::ErrorKind::WouldBlock)?;
+        self.allocate_under(lock, len)
+    }
+
     /// The same with the lock, which is let go.
     pub(super) fn allocate_under(&self, lock: ArenaGuard<'_>, len: u64) -> io::Result<u64> {
         let class = class(len)?;
+        lock.give_returned();
         let block = lock.take(class)?;
         drop(lock);
         // Not under the lock: it may take long, and others may stop us meanwhile.
         if class > LARGEST_SMALL
             && let Err(error) = memfd::commit(self.file.as_fd(), block, len)
         {
-            self.lock().give(block, class);
+            self.put_back(block, class);
             return Err(error);
         }
         Ok(block)
@@ -320,7 +335,21 @@ impl Arena {
     pub(crate) fn free(&self, block: u64, len: u64) {
         let class = class(len).expect("as it was when it was allocated");
         self.discard(block, class);
-        self.lock().give(block, class);
+        self.put_back(block, class);
+    }
+
+    fn put_back(&self, block: u64, class: u32) {
+        match self.lock_briefly() {
+            Some(lock) => {
+                lock.give_returned();
+                lock.give(block, class);
+            }
+            None => self.returned().push((block, class)), // nobody waits for it
+        }
+    }
+
+    fn returned(&self) -> MutexGuard<'_, Vec<(u64, u32)>> {
+        self.returned.lock().unwrap_or_else(PoisonError::into_inner) // each step leaves it whole
     }
 
     /// Makes the first `len` bytes of a block zero that was just allocated.
@@ -400,6 +429,14 @@ impl ArenaGuard<'_> {
         }
         self.map(at)?;
         Ok(at)
+    }
+
+    /// Gives back what could not be given back before.
+    fn give_returned(&self) {
+        let returned = std::mem::take(&mut *self.returned());
+        for (block, class) in returned {
+            self.give(block, class);
+        }
     }
 
     /// As [`Arena::free`].

@@ -107,7 +107,8 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// False: there is no memory; [`error`](Self::error) has the reason.
+    /// False: there is no memory, or somebody holds the arena up (`WouldBlock`);
+    /// [`error`](Self::error) has the reason.
     #[inline]
     pub(crate) fn extend(&mut self, bytes: &[u8]) -> bool {
         let len = self.len + bytes.len();
@@ -174,7 +175,7 @@ impl<'a> Writer<'a> {
         let at = if enlarged {
             self.at
         } else {
-            self.arena.allocate(allocated)?
+            self.arena.allocate_briefly(allocated)?
         };
         // For whoever frees it if we are killed.
         let head = BlockHead { len: 0, allocated };

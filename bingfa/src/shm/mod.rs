@@ -14,6 +14,8 @@
 //! 2. The arena's lock is taken before any other, and not while holding one.
 //! 3. Nobody waits, in the sense of the other rooms, while holding a robust lock: those are
 //!    for short sections, and their owner is a thread.
+//! 4. Whoever has one may be stopped. What has a time limit, and what lets go of something, does
+//!    not wait for that, but is tried again (`later.rs`). Who waits all the same says so.
 
 #[cfg(not(loom))]
 pub(crate) mod arena;
@@ -40,6 +42,8 @@ pub(crate) mod kind;
 #[cfg(not(loom))]
 pub(crate) mod last;
 #[cfg(not(loom))]
+pub(crate) mod later;
+#[cfg(not(loom))]
 pub(crate) mod lock;
 #[cfg(not(loom))]
 pub(crate) mod object;
@@ -53,6 +57,8 @@ pub(crate) mod ring;
 pub(crate) mod rwlock;
 #[cfg(not(loom))]
 mod segment;
+#[cfg(all(test, not(loom)))]
+mod stopped;
 #[cfg(not(loom))]
 pub(crate) mod tally;
 #[cfg(not(loom))]

@@ -17,6 +17,7 @@
 #![allow(unsafe_code)]
 
 use std::io;
+use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
 use std::sync::atomic::{
     AtomicU64,
@@ -29,6 +30,7 @@ use super::arena::{Arena, ArenaGuard, OBJECTS};
 use super::family::Family;
 use super::hold::Hold;
 use super::kind::Kind;
+use super::later;
 use super::peers::PeerId;
 use super::ring::Ring;
 
@@ -231,11 +233,12 @@ impl Handle {
         Some(arena.holds(&self.object()).any(|(_, hold)| others(hold)))
     }
 
-    /// For queues: how many of its items are not done.
-    pub(crate) fn unfinished(&self, ring: &Ring) -> u64 {
-        let arena = self.family.arena().lock();
+    /// For queues: how many of its items are not done; `None` as of
+    /// [`has_others`](Self::has_others).
+    pub(crate) fn unfinished(&self, ring: &Ring) -> Option<u64> {
+        let arena = self.family.arena().lock_briefly()?;
         let object = self.object();
-        ring.unfinished(&arena, arena.holds(&object).map(|(_, hold)| hold))
+        Some(ring.unfinished(&arena, arena.holds(&object).map(|(_, hold)| hold)))
     }
 
     /// The length of the payload.
@@ -324,12 +327,12 @@ impl Handle {
     }
 }
 
-impl Drop for Handle {
-    fn drop(&mut self) {
-        if self.family.arena().forked() {
-            return; // its copy in the other process counts
-        }
-        let arena = self.family.arena().lock();
+impl Handle {
+    /// What its drop does, once. False: somebody holds the arena up.
+    fn let_go(&self) -> bool {
+        let Some(arena) = self.family.arena().lock_briefly() else {
+            return false;
+        };
         // SAFETY: ours (invariant 2).
         let handles = unsafe { &self.hold.as_ref().handles };
         handles.store(handles.load(Relaxed) - 1, Relaxed);
@@ -340,6 +343,19 @@ impl Drop for Handle {
             head: unsafe { self.head.as_ref() },
         };
         arena.settle(object);
+        true
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        if self.family.arena().forked() {
+            return; // its copy in the other process counts
+        }
+        if !self.let_go() {
+            let this = ManuallyDrop::new(Handle { ..*self });
+            later::until_done(move || this.let_go());
+        }
     }
 }
 

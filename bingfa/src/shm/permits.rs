@@ -65,12 +65,15 @@ impl Permits {
         self.wake(arena);
     }
 
-    /// Gives permits back that this process has.
-    pub(crate) fn give_back(&self, arena: &Arena, hold: &Hold, count: u64) {
-        self.tally.change(arena, hold, |[free, forgotten], share| {
-            Some(([free + count, forgotten], share - count))
-        });
+    /// Gives permits back that this process has. False: it must be done again.
+    pub(crate) fn give_back(&self, arena: &Arena, hold: &Hold, count: u64) -> bool {
+        let given = self
+            .tally
+            .try_change(arena, hold, |[free, forgotten], share| {
+                Some(([free + count, forgotten], share - count))
+            });
         self.wake(arena);
+        given == Attempt::Made
     }
 
     /// Adds permits; false: there would be too many.
@@ -97,6 +100,12 @@ impl Permits {
         });
         self.wake(arena);
         released
+    }
+
+    /// As somebody does who is stopped in the middle of a change.
+    #[cfg(test)]
+    pub(super) fn stop(&self, arena: &Arena) -> impl Sized + '_ {
+        self.tally.stop(arena)
     }
 
     /// How many are free, at this moment.

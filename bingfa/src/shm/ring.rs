@@ -88,10 +88,12 @@ pub(crate) struct Ring {
     head: Ending,
 }
 
-/// Bits of `closed`.
+/// Bits of `closed`. Nothing more goes in.
 const CLOSED: u32 = 1;
 const NO_SENDERS: u32 = 2;
 const NO_RECEIVERS: u32 = 4;
+/// Nobody is any more in the middle of a put that began before it was closed.
+const SETTLED: u32 = 8;
 
 /// What `try_put` did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -191,11 +193,8 @@ impl Ring {
 
     /// Nothing goes in any more.
     pub(crate) fn close(&self, arena: &Arena) {
-        {
-            // Whoever sees it closed, and then empty, has missed no put.
-            let _lock = self.tail.lock.lock(|| {}); // nothing to repair: invariant 1
-            self.closed.fetch_or(CLOSED, Release);
-        }
+        self.closed.fetch_or(CLOSED, Release);
+        self.has_no_source(); // settles that, unless somebody is stopped in the middle of a put
         self.rouse(arena);
     }
 
@@ -211,10 +210,28 @@ impl Ring {
         self.closed.load(Acquire) & (CLOSED | NO_RECEIVERS) != 0
     }
 
-    /// Whether nothing more can come.
+    /// Whether nothing more can come. `None`: it is closed, and somebody is stopped in the middle
+    /// of a put; to be asked again, as nobody may come who tells.
     #[inline]
-    pub(crate) fn has_no_source(&self) -> bool {
-        self.closed.load(Acquire) != 0
+    pub(crate) fn has_no_source(&self) -> Option<bool> {
+        match self.closed.load(Acquire) {
+            0 => Some(false),
+            CLOSED => self.settle(),
+            _ => Some(true),
+        }
+    }
+
+    #[cold]
+    fn settle(&self) -> Option<bool> {
+        // Whoever has the lock after us sees it closed; what was put before us is seen by
+        // whoever sees it settled (Release, which pairs with the Acquire above).
+        let _lock = self.lock_tail_briefly()?;
+        self.closed.fetch_or(SETTLED, Release);
+        Some(true)
+    }
+
+    pub(super) fn lock_tail_briefly(&self) -> Option<RobustGuard<'_>> {
+        self.tail.lock.lock_briefly(|| {}) // nothing to repair: invariant 1
     }
 
     /// The process that was the last to let go.
@@ -275,8 +292,7 @@ impl Ring {
             if self.is_full(self.tail.count().load(Relaxed)) {
                 return Ok(Put::Full);
             }
-            // Nothing to repair: invariant 1.
-            let Some(lock) = self.tail.lock.lock_briefly(|| {}) else {
+            let Some(lock) = self.lock_tail_briefly() else {
                 return Ok(Put::Busy);
             };
             let put = self.tail.count().load(Relaxed);
@@ -472,6 +488,11 @@ impl Ring {
     /// One of the items that this process has taken is done. False: it has none in hand.
     pub(crate) fn task_done(&self, arena: &Arena, hold: &Hold) -> bool {
         self.tasks.done(arena, hold, || self.put_ever())
+    }
+
+    /// About how many items are not done.
+    pub(crate) fn about_unfinished(&self) -> u64 {
+        self.tasks.about_unfinished(self.put_ever())
     }
 
     /// Whether it may be that all is done.

@@ -51,11 +51,13 @@ impl RwLock {
         })
     }
 
-    pub(crate) fn unlock_read(&self, arena: &Arena, hold: &Hold) {
-        self.readers.change(arena, hold, |[readers, _], share| {
+    /// Reads no more. False: it must be done again.
+    pub(crate) fn unlock_read(&self, arena: &Arena, hold: &Hold) -> bool {
+        let unlocked = self.readers.try_change(arena, hold, |[readers, _], share| {
             Some(([readers - 1, 0], share - 1))
         });
         self.word.wake(|flags| arena.ring(flags));
+        unlocked == Attempt::Made
     }
 
     /// The caller has the writers' lock: writes, if there are no readers.

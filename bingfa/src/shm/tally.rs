@@ -89,6 +89,12 @@ impl Tally {
         self.lock.lock(|| self.note_share(arena))
     }
 
+    /// As somebody does who is stopped in the middle of a change.
+    #[cfg(test)]
+    pub(super) fn stop(&self, arena: &Arena) -> RobustGuard<'_> {
+        self.lock(arena)
+    }
+
     /// How it stands, or is about to; exact while nobody changes it.
     pub(crate) fn glance(&self) -> [u64; 2] {
         let values = &self.state().values;

@@ -10,10 +10,11 @@
 #![allow(unsafe_code)]
 
 use std::cell::UnsafeCell;
-use std::io;
+use std::io::{self, Write};
 use std::mem::MaybeUninit;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// The mutex, as it lies in shared memory.
 #[repr(transparent)]
@@ -51,11 +52,13 @@ impl RobustMutex {
     }
 
     /// Blocks the thread until the mutex is its own. `repair` runs first if an owner has died
-    /// with it; if that one dies as well, the next repairs.
+    /// with it; if that one dies as well, the next repairs. Says so if it takes very long.
     #[inline]
     pub(crate) fn lock(&self, repair: impl FnOnce()) -> RobustGuard<'_> {
-        // SAFETY: initialised (invariant 1).
-        let locked = unsafe { libc::pthread_mutex_lock(self.0.get()) };
+        let mut locked = self.try_lock();
+        if locked == libc::EBUSY {
+            locked = self.wait();
+        }
         self.locked(locked, repair)
     }
 
@@ -74,6 +77,39 @@ impl RobustMutex {
     fn try_lock(&self) -> i32 {
         // SAFETY: initialised (invariant 1).
         unsafe { libc::pthread_mutex_trylock(self.0.get()) }
+    }
+
+    #[cold]
+    fn wait(&self) -> i32 {
+        const LONG: Duration = Duration::from_secs(1);
+        // If the clock is set meanwhile, it is said at another time.
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let until = now.unwrap_or_default() + LONG;
+        let until = libc::timespec {
+            tv_sec: until.as_secs() as libc::time_t,
+            tv_nsec: until.subsec_nanos().into(),
+        };
+        // SAFETY: initialised (invariant 1).
+        match unsafe { libc::pthread_mutex_timedlock(self.0.get(), &raw const until) } {
+            libc::ETIMEDOUT => {}
+            done => return done,
+        }
+        let owner = describe(self.owner());
+        let _ = writeln!(
+            io::stderr(),
+            "bingfa: process {} waits for {owner} which is changing memory that they share",
+            std::process::id(),
+        );
+        // SAFETY: initialised (invariant 1).
+        unsafe { libc::pthread_mutex_lock(self.0.get()) }
+    }
+
+    /// The number of the thread that has it, or 0.
+    fn owner(&self) -> u32 {
+        // SAFETY: initialised, and it begins with the word that the kernel knows: that of a
+        // robust futex (`set_robust_list(2)`).
+        let word = unsafe { AtomicU32::from_ptr(self.0.get().cast()) };
+        word.load(Relaxed) & libc::FUTEX_TID_MASK
     }
 
     /// Looks again and again; `pthread_mutex_timedlock` goes by a clock that can be set.
@@ -115,6 +151,17 @@ impl RobustMutex {
         }
         RobustGuard(self)
     }
+}
+
+/// A thread in words, with its process and its state.
+fn describe(thread: u32) -> String {
+    let status = std::fs::read_to_string(format!("/proc/{thread}/status")).unwrap_or_default();
+    let field = |name: &str| {
+        let value = status.lines().find_map(|line| line.strip_prefix(name));
+        value.map_or("?", str::trim)
+    };
+    let (process, state) = (field("Tgid:"), field("State:"));
+    format!("thread {thread} of process {process}, in state {state},")
 }
 
 fn check(error: i32) -> io::Result<()> {

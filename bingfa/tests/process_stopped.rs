@@ -1,0 +1,196 @@
+//! What a process that is stopped in the middle of something holds up: nothing that has a time
+//! limit, and nothing that lets go.
+
+mod common;
+
+use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::time::Duration;
+
+use bingfa::process::{self, Builder, JoinHandle, Queue, RwLock, Semaphore, Sender};
+use bingfa::thread;
+use common::{SHORT, in_child, labelled, on_both, until};
+
+/// Runs `test` while the child is stopped, at many moments of its life, with what `before` gives
+/// while it runs.
+fn while_stopped<T, B>(child: JoinHandle<T>, before: impl Fn() -> B, test: impl Fn(B)) {
+    for round in 0..40u32 {
+        let before = before();
+        std::thread::sleep(Duration::from_micros(u64::from(round * 97 % 500)));
+        child.process().signal(libc::SIGSTOP).unwrap();
+        until(|| {
+            let stat = fs::read_to_string(format!("/proc/{}/stat", child.pid())).unwrap();
+            stat.rsplit(") ").next().unwrap().starts_with('T')
+        });
+        test(before);
+        child.process().signal(libc::SIGCONT).unwrap();
+    }
+    child.kill().unwrap();
+    assert!(child.join().is_err());
+}
+
+fn spawn<A: serde::Serialize + serde::de::DeserializeOwned>(
+    arguments: A,
+    f: fn(A),
+) -> JoinHandle<()> {
+    Builder::new().daemon(true).spawn(arguments, f).unwrap()
+}
+
+/// Nearly always one of its threads has the lock of all shared memory.
+fn hog() {
+    let threads: Vec<_> = (0..3)
+        .map(|_| {
+            thread::spawn(|| {
+                loop {
+                    drop(Semaphore::new(1).unwrap());
+                }
+            })
+        })
+        .collect();
+    threads
+        .into_iter()
+        .for_each(|thread| thread.join().unwrap());
+}
+
+#[test]
+fn whoever_is_stopped_in_a_lock_of_counts_keeps_nobody_from_letting_go() {
+    on_both(|| {
+        let (slots, table) = (Semaphore::new(3).unwrap(), RwLock::new(0u32).unwrap());
+        let busy = spawn(
+            (slots.clone(), table.clone()),
+            |(slots, table): (Semaphore, RwLock<u32>)| {
+                thread::spawn(move || while table.read().is_ok() {});
+                loop {
+                    drop(slots.acquire());
+                }
+            },
+        );
+        let before = || (slots.acquire(), table.read().unwrap());
+        while_stopped(busy, before, |before| {
+            drop(slots.acquire_timeout(SHORT));
+            drop(table.read_timeout(SHORT));
+            drop(before);
+            let _ = bingfa::time::timeout(SHORT, || drop(slots.acquire_many(3)));
+        });
+        drop((slots.acquire_many(3), table.write().unwrap()));
+    });
+}
+
+#[test]
+fn whoever_is_stopped_in_the_middle_of_a_put_keeps_nobody_from_closing() {
+    labelled("close", || {
+        for round in 0..20u64 {
+            let queue: Queue<u64> = Queue::unbounded().unwrap();
+            let busy = spawn(queue.clone(), |queue| {
+                for n in 0.. {
+                    if queue.put(n).is_err() {
+                        return;
+                    }
+                }
+            });
+            until(|| queue.len() > round as usize * 10);
+            busy.process().signal(libc::SIGSTOP).unwrap();
+            queue.close();
+            assert!(queue.put(0).is_err());
+            let mut last = None;
+            while let Ok(n) = queue.get_timeout(SHORT) {
+                assert_eq!(n, last.map_or(0, |last| last + 1));
+                last = Some(n);
+            }
+            busy.process().signal(libc::SIGCONT).unwrap();
+            busy.join().unwrap();
+            // What was committed after all is there.
+            while let Ok(n) = queue.get() {
+                last = Some(n);
+            }
+            assert!(queue.is_empty() && last.is_some());
+        }
+    });
+}
+
+#[test]
+fn whoever_is_stopped_with_the_memory_of_all_holds_up_no_time_limit() {
+    on_both(|| {
+        let queue: Queue<Vec<u8>> = Queue::bounded(100).unwrap();
+        let (ended, ends) = process::channel::<u8>(None).unwrap();
+        let arguments = (queue.clone(), ended);
+        let busy = spawn(arguments, |(queue, ended): (Queue<Vec<u8>>, Sender<u8>)| {
+            thread::spawn(move || (hog(), ended));
+            loop {
+                let _ = queue.try_put(vec![1; 10_000]);
+                let _ = queue.try_get();
+                let _ = queue.task_done();
+            }
+        });
+        while_stopped(
+            busy,
+            || queue.clone(),
+            |before| {
+                let _ = queue.put_timeout(vec![2; 20_000], SHORT);
+                let _ = queue.try_put(vec![2; 20_000]);
+                let _ = queue.join_timeout(SHORT);
+                while queue.get_timeout(SHORT).is_ok() {}
+                let _ = ends.recv_timeout(SHORT);
+                drop(before);
+            },
+        );
+    });
+}
+
+#[test]
+fn a_child_is_joined_though_another_is_stopped() {
+    labelled("join", || {
+        let busy = spawn((), |()| hog());
+        let others: Vec<_> = (0..40)
+            .map(|_| process::spawn((), |()| std::process::exit(1)))
+            .collect();
+        let others = std::cell::RefCell::new(others);
+        while_stopped(
+            busy,
+            || (),
+            |()| {
+                let other: JoinHandle<()> = others.borrow_mut().pop().unwrap();
+                assert!(other.join().is_err());
+            },
+        );
+    });
+}
+
+#[test]
+fn whoever_waits_for_a_stopped_process_says_so() {
+    let output = in_child("whoever_waits_for_a_stopped_process_says_so", &[], || {
+        let busy = spawn((), |()| hog());
+        let (count, end) = (
+            Arc::new(AtomicUsize::new(0)),
+            Arc::new(AtomicBool::new(false)),
+        );
+        let shared = (count.clone(), end.clone());
+        let waits = thread::spawn(move || {
+            while !shared.1.load(SeqCst) {
+                drop(Semaphore::new(1).unwrap());
+                shared.0.fetch_add(1, SeqCst);
+            }
+        });
+        // Until it is caught in the middle: then nobody gets on.
+        loop {
+            busy.process().signal(libc::SIGSTOP).unwrap();
+            std::thread::sleep(Duration::from_millis(20));
+            let before = count.load(SeqCst);
+            std::thread::sleep(Duration::from_millis(30));
+            if count.load(SeqCst) == before {
+                std::thread::sleep(Duration::from_millis(1500)); // it is said after a second
+            }
+            busy.process().signal(libc::SIGCONT).unwrap();
+            if count.load(SeqCst) == before {
+                break;
+            }
+        }
+        end.store(true, SeqCst);
+        waits.join().unwrap();
+    });
+    if let Some(output) = output {
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains("(stopped)"), "{said}");
+    }
+}
