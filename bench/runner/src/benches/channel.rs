@@ -13,10 +13,10 @@ const ROOMS: [(&str, &str); 3] = [
 ];
 
 /// Some twenty shapes.
-const BUDGET: Duration = Duration::from_secs(600);
+const BUDGET: Duration = Duration::from_secs(300);
 
 pub(crate) fn bench(options: &Options) -> Bench {
-    let seconds = if options.quick { 0.12 } else { 0.5 };
+    let seconds = if options.quick { 0.12 } else { 0.25 };
     let mut groups = Vec::new();
     for carrier in ["threads", "coroutines"] {
         for shape in SHAPES {

@@ -20,7 +20,7 @@ pub(crate) fn bench(options: &Options) -> Bench {
     let (warmup, seconds) = if options.quick {
         (0.5, 1.5)
     } else {
-        (1.0, 3.0)
+        (0.7, 2.0)
     };
     let load = Load::Fair {
         paced: 900,
@@ -46,7 +46,7 @@ pub(crate) fn bench(options: &Options) -> Bench {
         name: "fair",
         about: "latency of paced echo requests beside busy connections and computing tasks, on one core",
         fair: "the same paced and busy connections and the same chain of multiplications; each runtime gives way between steps by its own means",
-        rounds: options.rounds(7, 1),
+        rounds: options.rounds(5, 1),
         groups: vec![Group {
             runs,
             cells: vec![cell],

@@ -4,7 +4,7 @@ use crate::options::Options;
 use crate::plan::{Bench, Cell, Group, Metric, Run};
 
 pub(crate) fn bench(options: &Options) -> Bench {
-    let seconds = if options.quick { 0.5 } else { 2.0 };
+    let seconds = if options.quick { 0.5 } else { 1.0 };
     let groups = [1, 8].map(|clients| {
         let args = [format!("clients={clients}"), format!("seconds={seconds}")];
         let names = ["bingfa", "python", "redis", "socket-echo"];
@@ -32,7 +32,7 @@ pub(crate) fn bench(options: &Options) -> Bench {
         about: "set a key of a shared dict to a number, get it, check it: by 1 or 8 clients, each waiting for every answer",
         fair: "each client has 1,000 keys of its own and goes through them; no pipelining. bingfa's and Python's clients are \
                processes and send typed values, redis's are threads and send text",
-        rounds: options.rounds(9, 1),
+        rounds: options.rounds(7, 1),
         groups: groups.into(),
         curves: vec![],
     }

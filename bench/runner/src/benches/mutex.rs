@@ -4,7 +4,7 @@ use crate::options::Options;
 use crate::plan::{Bench, Cell, Group, Metric, Run};
 
 pub(crate) fn bench(options: &Options) -> Bench {
-    let seconds = if options.quick { 0.2 } else { 0.6 };
+    let seconds = if options.quick { 0.2 } else { 0.4 };
     let alone = group(
         "uncontended",
         &["bingfa", "parking_lot", "std"],
@@ -37,7 +37,7 @@ pub(crate) fn bench(options: &Options) -> Bench {
                 which each yields with the lock held",
         fair: "the same loops everywhere, and the sum is checked. Fairness is not measured: tokio's Mutex serves strictly in \
                order, the others let whoever runs take a free lock, bingfa's for a bounded number of times",
-        rounds: options.rounds(9, 3),
+        rounds: options.rounds(7, 3),
         groups: [alone, threads].into_iter().chain(tasks).collect(),
         curves: vec![],
     }

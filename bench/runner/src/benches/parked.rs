@@ -29,7 +29,7 @@ pub(crate) fn bench(options: &Options) -> Bench {
         name: "parked",
         about: "growth of RSS per waiting task; page tables (VmPTE) are not in RSS and have their own row",
         fair: "each task waits by its runtime's own cheapest means (park, Notify, channel), and the growth of the process's memory is read from the kernel",
-        rounds: options.rounds(5, 1),
+        rounds: options.rounds(3, 1),
         groups: SIZES
             .map(|(tasks, name)| group(tasks, name, options.quick))
             .into(),

@@ -13,7 +13,7 @@ const SIZES: [(u32, &str); 5] = [
 ];
 
 pub(crate) fn bench(options: &Options) -> Bench {
-    let seconds = if options.quick { 0.15 } else { 0.5 };
+    let seconds = if options.quick { 0.15 } else { 0.3 };
     let mut groups = Vec::new();
     for shape in [(1, 1), (4, 1), (4, 4)] {
         let sizes = if shape == (1, 1) {
@@ -30,7 +30,7 @@ pub(crate) fn bench(options: &Options) -> Bench {
         fair: "the same loops everywhere, each end in a process of its own: an item is made, encoded, sent, received and decoded, its \
                number is looked at, and the sum is checked. bingfa's and Python's queues are bounded (1,024 items, at most 64 MiB), \
                ipc-channel is bounded by its socket. Time runs from the first item put to the last received",
-        rounds: options.rounds_within(7, 1, BUDGET),
+        rounds: options.rounds(5, 1),
         groups,
         curves: vec![Curve {
             axis: "bytes",
@@ -42,9 +42,6 @@ pub(crate) fn bench(options: &Options) -> Bench {
         }],
     }
 }
-
-/// Eleven shapes and sizes.
-const BUDGET: std::time::Duration = std::time::Duration::from_secs(300);
 
 fn one_way((producers, consumers): (u32, u32), (size, name): (u32, &str), seconds: f64) -> Group {
     let args = args(producers, consumers, size, seconds);

@@ -29,7 +29,7 @@ pub(crate) fn bench(options: &Options) -> Bench {
         name: "process-spawn",
         about: "start a process, run a function of one number in it, get its result, reap it",
         fair: "one after the other, each waited for to its end; the median of a run counts, after a warm-up that starts the servers",
-        rounds: options.rounds(9, 1),
+        rounds: options.rounds(7, 1),
         groups: vec![Group { runs, cells }],
         curves: vec![],
     }

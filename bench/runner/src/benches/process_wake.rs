@@ -4,7 +4,7 @@ use crate::options::Options;
 use crate::plan::{Bench, Cell, Group, Metric, Run};
 
 pub(crate) fn bench(options: &Options) -> Bench {
-    let total = if options.quick { 1000 } else { 3000 };
+    let total = if options.quick { 1000 } else { 2000 };
     let args = |waiters: u32| [format!("waiters={waiters}"), format!("total={total}")];
     let run = |name, waiters| {
         let run = Run::new(name, "process-wake", &args(waiters)).on_both_cores();
@@ -39,7 +39,7 @@ pub(crate) fn bench(options: &Options) -> Bench {
         about: "from the call that sends to the waiter that has it, by another process each 0.5 ms; all others have one waiter",
         fair: "both sides sleep in between, and share two cores; the moment travels in the message, by the clock that processes share. \
                idle_cpu_percent: CPU time of the waiting process in half a second in which nothing is sent",
-        rounds: options.rounds(7, 1),
+        rounds: options.rounds(5, 1),
         groups: vec![Group { runs, cells }],
         curves: vec![],
     }

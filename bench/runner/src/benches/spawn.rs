@@ -8,7 +8,7 @@ pub(crate) fn bench(options: &Options) -> Bench {
         name: "spawn",
         about: "spawn and join of tasks that add to an atomic, two workers",
         fair: "the same closure and the same waves everywhere, spawned from inside the runtime with all handles kept and joined",
-        rounds: options.rounds(7, 1),
+        rounds: options.rounds(5, 1),
         groups: vec![waves(options.quick), all_alive(options.quick)],
         curves: vec![],
     }

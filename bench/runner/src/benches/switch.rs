@@ -17,7 +17,7 @@ const CONTENDERS: [&str; 10] = [
 ];
 
 pub(crate) fn bench(options: &Options) -> Bench {
-    let seconds = if options.quick { 0.3 } else { 0.6 };
+    let seconds = if options.quick { 0.3 } else { 0.4 };
     let group = |tasks: u32| {
         let args = [format!("tasks={tasks}"), format!("seconds={seconds}")];
         let runs: Vec<_> = CONTENDERS

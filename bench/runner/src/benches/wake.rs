@@ -30,7 +30,7 @@ pub(crate) fn semaphore(options: &Options) -> Bench {
 }
 
 fn bench(name: &'static str, options: &Options) -> Bench {
-    let seconds = if options.quick { 0.2 } else { 0.6 };
+    let seconds = if options.quick { 0.2 } else { 0.4 };
     let group = |waiters: u32| {
         let args = [format!("waiters={waiters}"), format!("seconds={seconds}")];
         let runs: Vec<_> = ["bingfa", "tokio"]
@@ -48,7 +48,7 @@ fn bench(name: &'static str, options: &Options) -> Bench {
         name,
         about: "",
         fair: "",
-        rounds: options.rounds(9, 3),
+        rounds: options.rounds(7, 3),
         groups: vec![group(1), group(10_000)],
         curves: vec![],
     }
