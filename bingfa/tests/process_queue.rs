@@ -4,6 +4,7 @@ mod common;
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
@@ -658,5 +659,38 @@ fn without_address_space_the_item_comes_back() {
         let statm = fs::read_to_string("/proc/self/statm").unwrap();
         let pages: u64 = statm.split(' ').next().unwrap().parse().unwrap();
         limit(libc::RLIMIT_AS, pages * 4096 + (32 << 20));
+    });
+}
+
+/// How much memory the shared objects of this process take, in MiB.
+fn shared_memory() -> u64 {
+    let files = fs::read_dir("/proc/self/fd").unwrap();
+    let paths = files.map(|file| file.unwrap().path());
+    let is_it = |path: &std::path::PathBuf| {
+        fs::read_link(path).is_ok_and(|to| to.to_string_lossy().contains("bingfa-family"))
+    };
+    let path = paths.into_iter().find(is_it).expect("it has some");
+    (fs::metadata(path).unwrap().blocks() * 512) >> 20
+}
+
+#[test]
+fn what_was_read_takes_no_memory() {
+    child("what_was_read_takes_no_memory", || {
+        let queue: Queue<String> = Queue::unbounded().unwrap();
+        // Some are very long, some long, and of some there are many.
+        for (len, count) in [
+            (100 << 20, 3),
+            (5 << 20, 30),
+            (1 << 20, 200),
+            (100_000, 2000),
+            (900, 100_000),
+        ] {
+            (0..count).for_each(|_| queue.put("x".repeat(len)).unwrap());
+            assert!(shared_memory() >= (len * count) as u64 >> 20);
+            while queue.try_get().is_ok() {}
+            let left = shared_memory();
+            assert!(left < 80, "{left} MiB are left of {count} x {len} bytes");
+        }
+        drop(queue);
     });
 }

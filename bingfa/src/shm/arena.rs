@@ -5,8 +5,10 @@
 //! 16 MiB, each further one as much as all before it, and nothing is ever moved: a block lies
 //! in one segment. Blocks come in powers of two, from 64 bytes; those that are given back lie in
 //! a list for their size. Small ones are cut from chunks. Memory is committed before it is
-//! used, so that want of memory is an error; that of very large blocks goes back to the
-//! kernel with the block. Only the lists change under the lock; what takes long does not.
+//! used, so that want of memory is an error. Free blocks keep some of it, for the next to
+//! whom they go; that of very large ones, and of more than a few, goes back to the kernel, and
+//! they lie in a list of their own. Only the lists change under the lock; what takes long does
+//! not.
 //!
 //! # Invariants
 //! 1. A segment that is mapped stays so for the life of the process.
@@ -44,8 +46,10 @@ const CHUNK: u64 = 64 << 10;
 const SMALLEST: u32 = 6;
 const LARGEST_SMALL: u32 = 13;
 const LARGEST: u32 = 38;
-/// From this size on the memory of a free block goes back to the kernel.
+/// From larger free blocks the memory goes back to the kernel,
 const LARGEST_KEPT: u32 = 22;
+/// and from those that are no small ones, once free blocks have so much.
+const MOST_KEPT: u64 = 64 << 20;
 const PAGE: u64 = 4096;
 
 const MAGIC: u64 = u64::from_le_bytes(*b"bingfa 1");
@@ -61,8 +65,13 @@ struct Header {
     end: AtomicU64,
     /// The rest of the current chunk; a multiple of [`CHUNK`]: none.
     chunk: AtomicU64,
-    /// The first free block of each size, or 0.
+    /// The first free block of each size that has its memory, or 0.
     free: [AtomicU64; LARGEST as usize + 1],
+    /// The first one of which only the first page is there.
+    hollow: [AtomicU64; LARGEST as usize + 1],
+    /// How much memory those in `free` have that are no small ones; less by a block for each
+    /// process that was killed at the wrong moment.
+    kept: AtomicU64,
     peers: peers::Table,
     objects: object::Table,
 }
@@ -84,9 +93,17 @@ pub(crate) struct Arena {
     id: u64,
     segments: [AtomicPtr<u8>; SEGMENTS],
     mark: Mark,
-    /// Blocks that this process gives back as soon as nobody is stopped in the way, and their
-    /// classes.
-    returned: Mutex<Vec<(u64, u32)>>,
+    /// Blocks that this process gives back as soon as nobody is stopped in the way.
+    returned: Mutex<Vec<Free>>,
+}
+
+/// A block that is given back.
+#[derive(Clone, Copy, Debug)]
+struct Free {
+    at: u64,
+    class: u32,
+    /// Only its first page is there.
+    hollow: bool,
 }
 
 /// The arena's lock: held for short sections that do not wait.
@@ -312,7 +329,7 @@ impl Arena {
         if class > LARGEST_SMALL
             && let Err(error) = memfd::commit(self.file.as_fd(), block, len)
         {
-            self.put_back(block, class);
+            self.put_back(self.discard(block, class));
             return Err(error);
         }
         Ok(block)
@@ -334,21 +351,20 @@ impl Arena {
     /// Gives back a block that was allocated for `len` bytes.
     pub(crate) fn free(&self, block: u64, len: u64) {
         let class = class(len).expect("as it was when it was allocated");
-        self.discard(block, class);
-        self.put_back(block, class);
+        self.put_back(self.discard(block, class));
     }
 
-    fn put_back(&self, block: u64, class: u32) {
+    fn put_back(&self, block: Free) {
         match self.lock_briefly() {
             Some(lock) => {
                 lock.give_returned();
-                lock.give(block, class);
+                lock.give(block);
             }
-            None => self.returned().push((block, class)), // nobody waits for it
+            None => self.returned().push(block), // nobody waits for it
         }
     }
 
-    fn returned(&self) -> MutexGuard<'_, Vec<(u64, u32)>> {
+    fn returned(&self) -> MutexGuard<'_, Vec<Free>> {
         self.returned.lock().unwrap_or_else(PoisonError::into_inner) // each step leaves it whole
     }
 
@@ -361,18 +377,21 @@ impl Arena {
         unsafe { self.at::<u8>(block).write_bytes(0, len as usize) };
     }
 
-    /// Gives the memory of a very large block back to the kernel.
-    fn discard(&self, block: u64, class: u32) {
-        if class > LARGEST_KEPT {
+    /// Gives the memory of the block back to the kernel, unless it is to be kept.
+    fn discard(&self, at: u64, class: u32) -> Free {
+        let kept = self.header().kept.load(Relaxed) + (1 << class); // a hint
+        let hollow = class > LARGEST_KEPT || (class > LARGEST_SMALL && kept > MOST_KEPT);
+        if hollow {
             // A failure would leave old bytes where `clear` expects none.
             let rest = (1 << class) - PAGE;
-            if memfd::discard(self.file.as_fd(), block + PAGE, rest).is_err()
-                && let Ok(start) = self.reach::<u8>(block + PAGE)
+            if memfd::discard(self.file.as_fd(), at + PAGE, rest).is_err()
+                && let Ok(start) = self.reach::<u8>(at + PAGE)
             {
                 // SAFETY: the block is ours to give back.
                 unsafe { start.write_bytes(0, rest as usize) };
             }
         }
+        Free { at, class, hollow }
     }
 }
 
@@ -389,12 +408,21 @@ impl ArenaGuard<'_> {
 
     /// A block, of which only the first page is sure to be there, if it is no small one.
     fn take(&self, class: u32) -> io::Result<u64> {
-        let free = &self.header().free[class as usize];
-        let block = free.load(Relaxed);
-        if block != 0 {
+        let (free, hollow) = (&self.header().free, &self.header().hollow);
+        for list in [free, hollow] {
+            let first = &list[class as usize];
+            let block = first.load(Relaxed);
+            if block == 0 {
+                continue;
+            }
             let next = self.reach::<AtomicU64>(block)?;
+            if class > LARGEST_SMALL && std::ptr::eq(list, free) {
+                let kept = self.header().kept.load(Relaxed);
+                let rest = kept.saturating_sub(1 << class);
+                self.header().kept.store(rest, Relaxed);
+            }
             // SAFETY: a free block begins with the offset of the next (invariant 2).
-            free.store(unsafe { next.as_ref() }.load(Relaxed), Relaxed);
+            first.store(unsafe { next.as_ref() }.load(Relaxed), Relaxed);
             return Ok(block);
         }
         if class > LARGEST_SMALL {
@@ -434,27 +462,32 @@ impl ArenaGuard<'_> {
     /// Gives back what could not be given back before.
     fn give_returned(&self) {
         let returned = std::mem::take(&mut *self.returned());
-        for (block, class) in returned {
-            self.give(block, class);
-        }
+        returned.into_iter().for_each(|block| self.give(block));
     }
 
     /// As [`Arena::free`].
     pub(super) fn free(&self, block: u64, len: u64) {
         let class = class(len).expect("as it was when it was allocated");
-        self.discard(block, class);
-        self.give(block, class);
+        self.give(self.discard(block, class));
     }
 
     /// Puts a block into the list of free ones.
-    fn give(&self, block: u64, class: u32) {
-        let Ok(place) = self.reach::<AtomicU64>(block) else {
+    fn give(&self, block: Free) {
+        let Ok(place) = self.reach::<AtomicU64>(block.at) else {
             return; // no address space to write its place into the list: it is lost
         };
-        let free = &self.header().free[class as usize];
+        let (header, class) = (self.header(), block.class as usize);
+        let list = match block.hollow {
+            true => &header.hollow[class],
+            false => &header.free[class],
+        };
         // SAFETY: the block is nobody's any more, and has room for the offset.
-        unsafe { place.as_ref() }.store(free.load(Relaxed), Relaxed);
-        free.store(block, Relaxed);
+        unsafe { place.as_ref() }.store(list.load(Relaxed), Relaxed);
+        list.store(block.at, Relaxed);
+        if block.class > LARGEST_SMALL && !block.hollow {
+            let kept = header.kept.load(Relaxed) + (1 << class);
+            header.kept.store(kept, Relaxed);
+        }
     }
 }
 
