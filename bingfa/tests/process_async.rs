@@ -3,6 +3,7 @@
 mod common;
 
 use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -452,4 +453,42 @@ fn receivers_wake_from_other_processes_in_turns() {
     }
     drop(sender);
     child.join().unwrap();
+}
+
+/// Counts how often it is encoded.
+#[derive(Debug)]
+struct Counted;
+
+static ENCODED: AtomicUsize = AtomicUsize::new(0);
+
+impl serde::Serialize for Counted {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        ENCODED.fetch_add(1, SeqCst);
+        (
+            "an item that is too long for a record: ".repeat(200),
+            Event::new().unwrap(),
+        )
+            .serialize(serializer)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Counted {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        <(String, Event)>::deserialize(deserializer).map(|_| Counted)
+    }
+}
+
+#[test]
+fn an_item_that_waits_for_room_is_encoded_once() {
+    let _dog = Watchdog::new("encoded once");
+    let queue = Queue::bounded(1).unwrap();
+    queue.put(Counted).unwrap();
+    let mut put = pin!(queue.put_async(Counted));
+    for _ in 0..5 {
+        assert!(waits(put.as_mut()));
+    }
+    queue.get().unwrap();
+    assert!(!waits(put.as_mut()));
+    assert_eq!(ENCODED.load(SeqCst), 2);
+    queue.get().unwrap();
 }

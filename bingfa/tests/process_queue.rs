@@ -5,13 +5,13 @@ mod common;
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
 use bingfa::coroutine;
 use bingfa::process::{
     self, Abandoned, Builder, Fd, GetError, JoinHandle, PutError, Queue, RawValue, Receiver,
-    Sender, Unjoined, Value,
+    Sender, SharedMemory, Unjoined, Value,
 };
 use common::{LONG, SHORT, assert_well, in_child, labelled, on_both, on_one_thread, until};
 use serde::{Deserialize, Serialize};
@@ -693,4 +693,119 @@ fn what_was_read_takes_no_memory() {
         }
         drop(queue);
     });
+}
+
+/// A message that is decoded in part, if at all.
+#[derive(Debug)]
+struct Parcel(SharedMemory, SharedMemory);
+
+const DECODED: u32 = 1;
+const DEFIED: u32 = 2;
+const DELAYED: u32 = 3;
+static WHEN_DECODED: AtomicU32 = AtomicU32::new(DECODED);
+static IS_DECODING: AtomicBool = AtomicBool::new(false);
+
+impl Serialize for Parcel {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        (&self.0, &self.1).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Parcel {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct First;
+        impl<'de> serde::de::Visitor<'de> for First {
+            type Value = Parcel;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a parcel")
+            }
+            fn visit_seq<A: serde::de::SeqAccess<'de>>(
+                self,
+                mut seq: A,
+            ) -> Result<Parcel, A::Error> {
+                let first = seq.next_element()?.unwrap();
+                match WHEN_DECODED.load(SeqCst) {
+                    DEFIED => return Err(serde::de::Error::custom("no more")),
+                    DELAYED => {
+                        IS_DECODING.store(true, SeqCst);
+                        std::thread::sleep(LONG);
+                    }
+                    _ => {}
+                }
+                Ok(Parcel(first, seq.next_element()?.unwrap()))
+            }
+        }
+        deserializer.deserialize_tuple(2, First)
+    }
+}
+
+#[test]
+fn what_is_in_messages_that_nobody_reads_goes_with_them() {
+    child(
+        "what_is_in_messages_that_nobody_reads_goes_with_them",
+        || {
+            const MIB: usize = 1 << 20;
+            let parcel = || {
+                let big = || SharedMemory::new(20 * MIB).unwrap();
+                Parcel(big(), big())
+            };
+            let queue: Queue<Parcel> = Queue::unbounded().unwrap();
+            let before = shared_memory();
+            let is_gone = || shared_memory() < before + 5;
+            // The queue goes.
+            let dropped: Queue<(Parcel, Queue<Parcel>)> = Queue::unbounded().unwrap();
+            let inner = Queue::unbounded().unwrap();
+            inner.put(parcel()).unwrap();
+            dropped.put((parcel(), inner)).unwrap();
+            assert!(shared_memory() > before + 50);
+            drop(dropped);
+            assert!(is_gone());
+            // A message cannot be decoded.
+            queue.put(parcel()).unwrap();
+            WHEN_DECODED.store(DEFIED, SeqCst);
+            assert!(matches!(queue.get(), Err(GetError::Invalid(_))));
+            WHEN_DECODED.store(DECODED, SeqCst);
+            assert!(is_gone());
+            // One that cannot be put.
+            let full = Queue::bounded(1).unwrap();
+            full.put(parcel()).unwrap();
+            drop(full.try_put(parcel()).unwrap_err());
+            drop(full);
+            assert!(is_gone());
+            // Its receiver is killed while it decodes.
+            queue.put(parcel()).unwrap();
+            let here = RawValue::new(0u32).unwrap();
+            let receiver = process::spawn((queue.clone(), here.clone()), |(queue, here)| {
+                let (queue, here): (Queue<Parcel>, RawValue<u32>) = (queue, here);
+                WHEN_DECODED.store(DELAYED, SeqCst);
+                std::thread::spawn(move || queue.get());
+                until(|| IS_DECODING.load(SeqCst));
+                here.set(1);
+                std::thread::sleep(LONG);
+            });
+            until(|| here.get() == 1);
+            receiver.kill().unwrap();
+            receiver.join().unwrap_err();
+            until(is_gone);
+            // The last process that has the queue is killed.
+            let (queue, has_it) = (Queue::<Parcel>::unbounded().unwrap(), here);
+            let receiver = process::spawn((queue.clone(), has_it.clone()), |(queue, has_it)| {
+                let (_queue, has_it): (Queue<Parcel>, RawValue<u32>) = (queue, has_it);
+                has_it.set(2);
+                std::thread::sleep(LONG);
+            });
+            until(|| has_it.get() == 2);
+            queue.put(parcel()).unwrap();
+            drop(queue);
+            assert!(!is_gone());
+            receiver.kill().unwrap();
+            receiver.join().unwrap_err();
+            until(is_gone);
+            // And what is read is whole.
+            let queue: Queue<Parcel> = Queue::unbounded().unwrap();
+            queue.put(parcel()).unwrap();
+            queue.get().unwrap().1.write_at(0, b"it is there");
+            assert!(is_gone());
+        },
+    );
 }

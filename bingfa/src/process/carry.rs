@@ -42,6 +42,8 @@ pub(super) struct Setting {
     pub(super) home: Option<Client>,
     /// A network lies in between: nothing can be taken along, and no secrets may.
     pub(super) network: bool,
+    /// While decoding: the block in shared memory in which the message lies, if it lies in one.
+    pub(super) block: Option<u64>,
 }
 
 /// The message at hand.
@@ -97,6 +99,11 @@ impl Cargo {
 
     pub(super) fn has_descriptors(&self) -> bool {
         !self.along.fds.is_empty()
+    }
+
+    /// The shared objects in the message.
+    pub(super) fn tokens(&self) -> &[Token] {
+        &self.along.shared.0
     }
 
     /// The message has gone.
@@ -306,12 +313,14 @@ pub(super) fn export<T, E: ser::Error>(handle: &Handle) -> Result<Token, E> {
         .map_err(E::custom)
 }
 
-/// Makes a handle of type `T` of what was exported; remembers why not.
+/// Makes a handle of type `T` of what was exported, by way of the block in which the message lies;
+/// remembers why not.
 pub(super) fn import<T, E: de::Error>(
-    make: impl FnOnce() -> std::io::Result<Handle>,
+    make: impl FnOnce(Option<u64>) -> std::io::Result<Handle>,
 ) -> Result<Handle, E> {
     let what = std::any::type_name::<T>();
-    make().map_err(|error| {
+    let block = with_load(|load| load.setting.block).flatten();
+    make(block).map_err(|error| {
         let why = format!("`{what}`: {error}");
         E::custom(with_load(|load| load.refuse(why.clone())).unwrap_or(why))
     })

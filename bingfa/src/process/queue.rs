@@ -8,6 +8,7 @@ use std::fmt;
 use std::io;
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
+use std::ops::DerefMut;
 use std::ptr;
 use std::time::{Duration, Instant};
 
@@ -15,13 +16,14 @@ use postcard::ser_flavors::Flavor;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::carry::Cargo;
 use super::queue_error::{Abandoned, Closed, GetError, Last, PutError, Unjoined};
 use super::shared::Shared;
 use super::waiting::{self, Look};
 use super::wire;
 use crate::queue::TooManyDone;
 use crate::shm::arena::Arena;
-use crate::shm::block::{Block, LONGEST_INLINE, Writer};
+use crate::shm::block::{Block, Buffer, LONGEST_INLINE, Writer};
 use crate::shm::kind::Kind;
 use crate::shm::ring::{Put, Received, Ring};
 use crate::shm::word::Word;
@@ -78,9 +80,9 @@ const PUT: &&str = &"process queue put";
 const JOIN: &&str = &"process queue join";
 
 /// Where an item is encoded to.
-struct Into<'w, 'a>(&'w mut Writer<'a>);
+struct Into<'w, 'a, B: DerefMut<Target = Buffer>>(&'w mut Writer<'a, B>);
 
-impl Flavor for Into<'_, '_> {
+impl<B: DerefMut<Target = Buffer>> Flavor for Into<'_, '_, B> {
     type Output = ();
 
     #[inline]
@@ -101,6 +103,36 @@ impl Flavor for Into<'_, '_> {
     fn finalize(self) -> postcard::Result<()> {
         Ok(())
     }
+}
+
+/// Encodes an item, and gives back what it takes along.
+#[inline]
+fn encode<T: Serialize, B: DerefMut<Target = Buffer>>(
+    item: &T,
+    writer: &mut Writer<'_, B>,
+) -> io::Result<Option<Box<Cargo>>> {
+    let along = match wire::encode_into(Into(writer), item) {
+        Ok(along) => along,
+        Err(error) => {
+            let invalid = || io::Error::new(io::ErrorKind::InvalidInput, error.to_string());
+            return Err(writer.error().unwrap_or_else(invalid));
+        }
+    };
+    if let Some(along) = &along {
+        if along.has_descriptors() {
+            let why = "descriptors cannot lie in memory; send them by process::pipe";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+        }
+        writer.pack(along.tokens())?;
+    }
+    Ok(along)
+}
+
+/// A message that waits for room. The writer's block goes before what it names is taken back.
+#[derive(Debug)]
+pub(super) struct Letter<'a> {
+    writer: Writer<'a, Box<Buffer>>,
+    along: Option<Box<Cargo>>,
 }
 
 /// What an attempt to get has ended with.
@@ -238,21 +270,14 @@ impl<'a> Core<'a> {
         may_be_alone: bool,
     ) -> Result<(), PutError<T>> {
         let (ring, arena) = (self.ring(), self.arena());
+        // Goes after the writer, whose block names what it takes back.
+        let along;
         let mut buffer = [const { MaybeUninit::uninit() }; LONGEST_INLINE];
         let mut writer = Writer::new(arena, self.0.handle().hold(), &mut buffer);
-        let along = match wire::encode_into(Into(&mut writer), &item) {
+        along = match encode(&item, &mut writer) {
             Ok(along) => along,
-            Err(error) => {
-                let invalid = || io::Error::new(io::ErrorKind::InvalidInput, error.to_string());
-                let why = writer.error().unwrap_or_else(invalid);
-                return Err(PutError::Refused(item, why));
-            }
+            Err(why) => return Err(PutError::Refused(item, why)),
         };
-        if along.as_ref().is_some_and(|along| along.has_descriptors()) {
-            let why = "descriptors cannot lie in memory; send them by process::pipe";
-            let why = io::Error::new(io::ErrorKind::InvalidInput, why);
-            return Err(PutError::Refused(item, why));
-        }
         let message = writer.message();
         let attempt = |sleeps_next: bool| match ring.try_put(arena, message) {
             Ok(Put::Full) if sleeps_next && !may_be_alone => match self.is_alone() {
@@ -277,6 +302,29 @@ impl<'a> Core<'a> {
             Some(Ok(Put::Full)) => Err(PutError::Closed(item, self.closed(false))),
             Some(Err(error)) => Err(PutError::Refused(item, error)),
         }
+    }
+
+    /// The message to be put with this item.
+    ///
+    /// # Errors
+    /// Why it is refused; `WouldBlock`: it may be tried again.
+    pub(super) fn letter<T: Serialize>(self, item: &T) -> io::Result<Letter<'a>> {
+        let buffer = Box::new([const { MaybeUninit::uninit() }; LONGEST_INLINE]);
+        let mut writer = Writer::new(self.arena(), self.0.handle().hold(), buffer);
+        let along = encode(item, &mut writer)?;
+        Ok(Letter { writer, along })
+    }
+
+    /// Puts a message if there is room.
+    pub(super) fn try_put(self, letter: &mut Letter<'_>) -> io::Result<Put> {
+        let put = self.ring().try_put(self.arena(), letter.writer.message())?;
+        if put == Put::Done {
+            letter.writer.sent();
+            if let Some(along) = letter.along.take() {
+                along.sent();
+            }
+        }
+        Ok(put)
     }
 
     #[track_caller]
@@ -316,7 +364,7 @@ impl<'a> Core<'a> {
                 let bytes = unsafe { buffer[..len].assume_init_ref() };
                 wire::decode(bytes, Vec::new())
             }
-            Some(Got::Long(at)) => wire::decode(&Block::over(arena, hold, at), Vec::new()),
+            Some(Got::Long(at)) => wire::decode_block(&Block::over(arena, hold, at)),
             Some(Got::Closed) => return Err(GetError::Closed(self.closed(!may_be_alone))),
             Some(Got::Alone) => return Err(GetError::Closed(self.closed(false))),
             Some(Got::Failed(error)) => return Err(GetError::Invalid(error)),

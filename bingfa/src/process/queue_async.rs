@@ -2,6 +2,7 @@
 //! futures, and arms of a select.
 
 use std::future::Future;
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -9,10 +10,11 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::polling::{Arm, Pending, is_an_arm};
-use super::queue::{Core, Queue, Wait};
+use super::queue::{Core, Letter, Queue, Wait};
 use super::queue_error::{Abandoned, GetError, PutError, Unjoined};
 use super::shared::Shared;
 use super::waiting::Look;
+use crate::shm::ring as shm;
 use crate::shm::word::Word;
 
 /// A get under way: to be awaited, or to be an arm of a [`Select`](crate::queue::Select).
@@ -103,6 +105,8 @@ struct Putting<'a, T> {
     core: Core<'a>,
     may_be_alone: bool,
     item: Option<T>,
+    /// It, encoded at the first attempt.
+    letter: Option<Letter<'a>>,
     outcome: Option<Result<(), PutError<T>>>,
 }
 
@@ -115,6 +119,7 @@ impl<'a, T> Put<'a, T> {
             core,
             may_be_alone,
             item: Some(item),
+            letter: None,
             outcome: None,
         }))
     }
@@ -144,17 +149,32 @@ impl<T: Serialize> Pending for Putting<'_, T> {
         let Some(item) = self.item.take() else {
             return self.outcome.is_some();
         };
-        match self.core.put(item, Wait::No, self.may_be_alone) {
-            Err(PutError::Full(item)) => {
-                if !self.may_be_alone && self.core.is_alone() == Some(true) {
-                    let why = self.core.closed(false);
-                    self.outcome = Some(Err(PutError::Closed(item, why)));
-                } else {
-                    self.item = Some(item);
-                }
+        let alone = || !self.may_be_alone && self.core.is_alone() == Some(true);
+        let put = match &mut self.letter {
+            Some(letter) => self.core.try_put(letter),
+            none => self.core.letter(&item).and_then(|letter| {
+                let letter = none.insert(letter);
+                self.core.try_put(letter)
+            }),
+        };
+        self.outcome = match put {
+            Ok(shm::Put::Done) => Some(Ok(())),
+            Ok(shm::Put::Closed) => {
+                let why = self.core.closed(!self.may_be_alone);
+                Some(Err(PutError::Closed(item, why)))
             }
-            outcome => self.outcome = Some(outcome),
-        }
+            Ok(shm::Put::Full) if alone() => {
+                let why = self.core.closed(false);
+                Some(Err(PutError::Closed(item, why)))
+            }
+            Err(why) if why.kind() != io::ErrorKind::WouldBlock => {
+                Some(Err(PutError::Refused(item, why)))
+            }
+            Ok(shm::Put::Full | shm::Put::Busy) | Err(_) => {
+                self.item = Some(item);
+                None
+            }
+        };
         self.outcome.is_some()
     }
 

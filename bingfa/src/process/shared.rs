@@ -85,7 +85,7 @@ impl Shared {
 
     /// The object that a message brings, for a handle of type `T`.
     pub(super) fn import<T: 'static, E: de::Error>(kind: Kind, token: Token) -> Result<Self, E> {
-        let make = || Handle::import(family::family()?, token, kind, layout::<T>());
+        let make = |block| Handle::import(family::family()?, token, block, kind, layout::<T>());
         carry::import::<T, E>(make).map(|handle| Shared(Arc::new(handle)))
     }
 }

@@ -15,6 +15,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::carry::{self, Along, Cargo, Setting, Shared};
+use crate::shm::block::Block;
 use crate::shm::object::Destination;
 use crate::shm::peers::PeerId;
 use crate::sys::attributes::Cpus;
@@ -157,6 +158,15 @@ pub(super) fn decode<T: DeserializeOwned>(
     fds: Vec<OwnedFd>,
 ) -> Result<T, CodecError> {
     decode_in(Setting::default(), bytes, fds)
+}
+
+/// A message in a block of shared memory.
+pub(super) fn decode_block<T: DeserializeOwned>(block: &Block<'_>) -> Result<T, CodecError> {
+    let setting = Setting {
+        block: Some(block.at()),
+        ..Setting::default()
+    };
+    decode_in(setting, block, Vec::new())
 }
 
 #[inline]

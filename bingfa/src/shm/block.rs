@@ -1,18 +1,21 @@
-//! Large messages: blocks of their own, filled and read without a lock.
+//! Large messages, and those with handles: blocks of their own, filled and read without a lock.
 //!
 //! # Invariants
 //! 1. A block that is in no queue is one carrier's, which has noted it in the loans of its
 //!    process's hold before it works with it; so it is freed if that process is killed.
-//! 2. It begins with a [`BlockHead`], written by who has it.
+//! 2. It begins with a [`BlockHead`], written by who has it; behind the message are as many
+//!    entries of its luggage (`luggage.rs`) as that says.
 #![allow(unsafe_code)]
 
 use std::io;
 use std::mem::MaybeUninit;
-use std::ops::Deref;
+use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 
 use super::arena::{Arena, ArenaGuard};
 use super::hold::Hold;
+use super::luggage::{ENTRY, Entry, Luggage};
+use super::object::Token;
 
 /// The longest message that needs no block.
 pub(crate) const LONGEST_INLINE: usize = 4096;
@@ -20,17 +23,24 @@ pub(crate) const LONGEST_INLINE: usize = 4096;
 /// A message that is short enough, while a carrier works with it.
 pub(crate) type Buffer = [MaybeUninit<u8>; LONGEST_INLINE];
 
-/// The head of a block.
+/// The head of a block. (While its writer works with it `len` and `handles` are 0.)
 #[repr(C)]
 struct BlockHead {
     /// Of the message.
     len: u64,
     /// For how many bytes the block was allocated.
     allocated: u64,
+    /// How many handles are in the message.
+    handles: u64,
 }
 
 /// Where the message begins.
 const BLOCK_HEAD: u64 = 64;
+
+/// Where the entries of its luggage begin, behind so many bytes.
+fn luggage_at(len: u64) -> u64 {
+    BLOCK_HEAD + len.next_multiple_of(8)
+}
 
 /// What goes into a queue.
 #[derive(Clone, Copy, Debug)]
@@ -58,6 +68,20 @@ impl<'a> Block<'a> {
         // SAFETY: ours, with its head (invariants 1 and 2).
         unsafe { self.arena.at::<BlockHead>(self.at).as_ref() }
     }
+
+    /// Its place.
+    pub(crate) fn at(&self) -> u64 {
+        self.at
+    }
+
+    fn luggage(&self) -> Luggage<'_> {
+        let head = self.head();
+        // SAFETY: ours, with its luggage (invariants 1 and 2).
+        unsafe {
+            self.arena
+                .luggage(self.at + luggage_at(head.len), head.handles)
+        }
+    }
 }
 
 impl Deref for Block<'_> {
@@ -72,6 +96,9 @@ impl Deref for Block<'_> {
 
 impl Drop for Block<'_> {
     fn drop(&mut self) {
+        if self.luggage().is_left() {
+            self.luggage().release(&self.arena.lock()); // it could not be decoded
+        }
         self.hold.return_loan(self.at);
         self.arena.free(self.at, self.head().allocated);
     }
@@ -80,22 +107,24 @@ impl Drop for Block<'_> {
 /// A message while it is written: in the caller's buffer, and from there, if it grows too long
 /// for a segment, in a block.
 #[derive(Debug)]
-pub(crate) struct Writer<'a> {
+pub(crate) struct Writer<'a, B: DerefMut<Target = Buffer>> {
     arena: &'a Arena,
     hold: &'a Hold,
-    buffer: &'a mut Buffer,
+    buffer: B,
     /// What was written.
     len: usize,
     /// The block, or 0; its memory goes with the writer.
     at: u64,
     /// For how many bytes it was allocated.
     allocated: u64,
+    /// How many handles are in the message.
+    handles: u64,
     error: Option<io::Error>,
 }
 
-impl<'a> Writer<'a> {
+impl<'a, B: DerefMut<Target = Buffer>> Writer<'a, B> {
     #[inline]
-    pub(crate) fn new(arena: &'a Arena, hold: &'a Hold, buffer: &'a mut Buffer) -> Writer<'a> {
+    pub(crate) fn new(arena: &'a Arena, hold: &'a Hold, buffer: B) -> Writer<'a, B> {
         Writer {
             arena,
             hold,
@@ -103,6 +132,7 @@ impl<'a> Writer<'a> {
             len: 0,
             at: 0,
             allocated: 0,
+            handles: 0,
             error: None,
         }
     }
@@ -118,6 +148,26 @@ impl<'a> Writer<'a> {
             return true;
         }
         self.extend_block(bytes)
+    }
+
+    /// Says at the end which handles are in the message.
+    ///
+    /// # Errors
+    /// If there is no memory, or somebody holds the arena up (`WouldBlock`).
+    #[cold]
+    pub(crate) fn pack(&mut self, tokens: &[Token]) -> io::Result<()> {
+        let at = luggage_at(self.len as u64);
+        let needed = at + ENTRY * tokens.len() as u64;
+        if needed > self.allocated {
+            self.resize(needed)?;
+        }
+        for (nth, token) in tokens.iter().enumerate() {
+            let entry = self.arena.at(self.at + at + ENTRY * nth as u64);
+            // SAFETY: inside the block, which is ours (invariant 1).
+            unsafe { entry.write(Entry::of(*token)) };
+        }
+        self.handles = tokens.len() as u64;
+        Ok(())
     }
 
     #[inline(never)]
@@ -153,6 +203,7 @@ impl<'a> Writer<'a> {
         let head = BlockHead {
             len: self.len as u64,
             allocated: self.allocated,
+            handles: self.handles,
         };
         // SAFETY: ours (invariant 1).
         unsafe { self.arena.at::<BlockHead>(self.at).write(head) };
@@ -170,7 +221,11 @@ impl<'a> Writer<'a> {
     fn grow(&mut self, needed: u64) -> io::Result<()> {
         // A large message often comes in one piece, and should not take twice its memory.
         let more = (self.allocated * 2).clamp(16 << 10, self.allocated + (1 << 20));
-        let allocated = needed.max(more).next_multiple_of(4096);
+        self.resize(needed.max(more).next_multiple_of(4096))
+    }
+
+    /// Gives what was written a block of this length, which is more than it had.
+    fn resize(&mut self, allocated: u64) -> io::Result<()> {
         let enlarged = self.at != 0 && self.arena.enlarge(self.at, self.allocated, allocated)?;
         let at = if enlarged {
             self.at
@@ -178,7 +233,11 @@ impl<'a> Writer<'a> {
             self.arena.allocate_briefly(allocated)?
         };
         // For whoever frees it if we are killed.
-        let head = BlockHead { len: 0, allocated };
+        let head = BlockHead {
+            len: 0,
+            allocated,
+            handles: 0,
+        };
         // SAFETY: ours (invariant 1), and as large as that.
         unsafe { self.arena.at::<BlockHead>(at).write(head) };
         if !enlarged {
@@ -207,7 +266,7 @@ impl<'a> Writer<'a> {
     }
 }
 
-impl Drop for Writer<'_> {
+impl<B: DerefMut<Target = Buffer>> Drop for Writer<'_, B> {
     #[inline]
     fn drop(&mut self) {
         self.give_back();
@@ -215,11 +274,24 @@ impl Drop for Writer<'_> {
 }
 
 impl ArenaGuard<'_> {
-    /// Gives back the block of a large message.
+    /// Gives back the block of a message that nobody reads, or none any more.
     pub(super) fn free_block(&self, at: u64) {
         if let Ok(head) = self.reach::<BlockHead>(at) {
             // SAFETY: the caller's, who has it from the queue or a loan.
-            self.free(at, unsafe { head.as_ref() }.allocated);
+            let head = unsafe { head.as_ref() };
+            // SAFETY: as above (invariant 2).
+            unsafe { self.luggage(at + luggage_at(head.len), head.handles) }.release(self);
+            self.free(at, head.allocated);
         }
+    }
+
+    /// A handle is taken out of the message in this block, which is the caller's.
+    pub(super) fn unpack(&self, at: u64, token: Token) {
+        // SAFETY: the caller's, with its head and its luggage (invariants 1 and 2).
+        let luggage = unsafe {
+            let head = self.at::<BlockHead>(at).as_ref();
+            self.luggage(at + luggage_at(head.len), head.handles)
+        };
+        luggage.take(self, token);
     }
 }

@@ -46,6 +46,8 @@ pub(crate) mod later;
 #[cfg(not(loom))]
 pub(crate) mod lock;
 #[cfg(not(loom))]
+mod luggage;
+#[cfg(not(loom))]
 pub(crate) mod object;
 #[cfg(not(loom))]
 pub(crate) mod peers;

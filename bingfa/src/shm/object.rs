@@ -106,6 +106,13 @@ pub(crate) struct Token {
     owner: PeerId,
 }
 
+impl Token {
+    /// Entry, serial number, and whose number it counts in.
+    pub(super) fn parts(self) -> (u32, u64, u64) {
+        (self.index, self.serial, self.owner.to_bits())
+    }
+}
+
 /// Whom a message is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Destination {
@@ -269,13 +276,14 @@ impl Handle {
         })
     }
 
-    /// The handle that a message brings.
+    /// The handle that a message brings, which lies in this block, if it lies in one.
     ///
     /// # Errors
     /// If it is of another family, or is gone, or is not what is expected.
     pub(crate) fn import(
         family: &'static Family,
         token: Token,
+        block: Option<u64>,
         kind: Kind,
         layout: u64,
     ) -> io::Result<Handle> {
@@ -291,6 +299,9 @@ impl Handle {
         let own = arena.hold_of(&object, family.me())?;
         // First ours, so that it does not go away in between.
         own.handles.store(own.handles.load(Relaxed) + 1, Relaxed);
+        if let Some(block) = block {
+            arena.unpack(block, token);
+        }
         let claimed = arena.claim(&object, token.owner, family.me());
         arena.settle(object);
         let handle = Handle {
@@ -389,6 +400,14 @@ impl ArenaGuard<'_> {
         Ok(index as u32)
     }
 
+    /// A handle in a message from this process to anybody goes, as the message does.
+    pub(super) fn release_sent(&self, index: u32, serial: u64, owner: u64) {
+        if let Ok(Some(object)) = self.find(index, serial) {
+            self.claim(&object, PeerId::from_bits(owner), PeerId::NONE);
+            self.settle(object);
+        }
+    }
+
     pub(super) fn object(&self, at: u64) -> io::Result<Object<'_>> {
         let head = self.reach::<Head>(at)?;
         Ok(Object {
@@ -457,7 +476,7 @@ mod tests {
     }
 
     fn import(family: &'static Family, token: Token) -> io::Result<Handle> {
-        Handle::import(family, token, Kind::Memory, 5)
+        Handle::import(family, token, None, Kind::Memory, 5)
     }
 
     fn kill(by: &Family, whom: &Family) {
@@ -537,10 +556,10 @@ mod tests {
         let [parent, child] = Family::of_two().unwrap();
         let made = make(parent);
         let token = made.export(Destination::Anyone).unwrap();
-        let error = Handle::import(child, token, Kind::Locked, 5).unwrap_err();
+        let error = Handle::import(child, token, None, Kind::Locked, 5).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidData);
         let token = made.export(Destination::Anyone).unwrap();
-        let error = Handle::import(child, token, Kind::Memory, 6).unwrap_err();
+        let error = Handle::import(child, token, None, Kind::Memory, 6).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidData);
         let [stranger, _] = Family::of_two().unwrap();
         let token = made.export(Destination::Anyone).unwrap();

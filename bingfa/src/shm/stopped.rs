@@ -58,7 +58,7 @@ fn a_queue_is_closed_while_somebody_is_stopped_in_the_middle_of_a_put() {
     let [parent, child] = Family::of_two().unwrap();
     let ours = queue(parent);
     let token = ours.export(Destination::Peer(child.me())).unwrap();
-    let theirs = Handle::import(child, token, Kind::Queue, 5).unwrap();
+    let theirs = Handle::import(child, token, None, Kind::Queue, 5).unwrap();
     let put = || {
         ring(&ours)
             .try_put(parent.arena(), Message::Short(b"item"))
@@ -90,7 +90,7 @@ fn nobody_waits_to_let_go_while_somebody_is_stopped_with_the_memory() {
     let [parent, child] = Family::of_two().unwrap();
     let ours = queue(parent);
     let token = ours.export(Destination::Peer(child.me())).unwrap();
-    let theirs = Handle::import(child, token, Kind::Queue, 5).unwrap();
+    let theirs = Handle::import(child, token, None, Kind::Queue, 5).unwrap();
     let block = parent.arena().allocate(100_000).unwrap();
     while_stopped(
         || child.arena().lock(),

@@ -223,7 +223,7 @@ mod tests {
         let ours = Handle::create(parent, Kind::Queue, 5, len, init).unwrap();
         ring(&ours).open(parent.arena()).unwrap();
         let token = ours.export(Destination::Peer(child.me())).unwrap();
-        let theirs = Handle::import(child, token, Kind::Queue, 5).unwrap();
+        let theirs = Handle::import(child, token, None, Kind::Queue, 5).unwrap();
         [(parent, ours), (child, theirs)]
     }
 
