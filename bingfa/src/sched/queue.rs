@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::ptr::NonNull;
 use std::time::{Duration, Instant};
 
-use crate::park::frame::{Frame, prefetch_block, prefetch_stack};
+use crate::park::frame::{Frame, prefetch_block, prefetch_page, prefetch_stack};
 
 /// How a worker orders its ready coroutines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -36,6 +36,11 @@ pub(super) enum Reason {
 /// The highest priority; 0 is the lowest.
 pub(crate) const TOP_PRIORITY: u8 = 7;
 const PRIORITIES: usize = TOP_PRIORITY as usize + 1;
+
+/// How many pages are looked up in the page table at a time. Each coroutine has one to itself,
+/// and a fetch from it holds the processor up until that has been found; but it looks for
+/// several at once.
+const WALKS: usize = 4;
 
 const LEVELS: usize = 4;
 /// Run time on a level before a coroutine sinks to the next; it doubles twice per level.
@@ -100,10 +105,17 @@ impl RunQueue {
         }
     }
 
-    /// Whoever was popped is about to run: gets those behind it into the cache.
+    /// Whoever was popped, as the `turn`th in a row, is about to run: gets those behind it into
+    /// the cache.
     #[inline(always)]
-    pub(super) fn prefetch(&self) {
+    pub(super) fn prefetch(&self, turn: usize) {
         if let RunQueue::Fifo(line) = self {
+            if turn.is_multiple_of(WALKS) {
+                line.iter()
+                    .skip(2)
+                    .take(WALKS)
+                    .for_each(|later| prefetch_page(*later));
+            }
             if let Some(next) = line.front() {
                 prefetch_stack(block(next));
             }

@@ -45,7 +45,7 @@ const MOST_TIMER_DISTANCE: Duration = Duration::from_millis(1);
 /// After so many operations in a row that did not have to wait, a coroutine gives way.
 const STREAK: u32 = 128;
 /// How many switches happen between two looks at the inbox, at most.
-const BURST: u32 = 32;
+const BURST: usize = 32;
 
 pub(crate) struct Worker {
     pub(super) home: &'static Home,
@@ -234,11 +234,11 @@ impl Worker {
     /// Resumes a number of ready coroutines, within the turn.
     #[inline]
     fn burst(&self) {
-        for _ in 0..BURST {
+        for turn in 0..BURST {
             let Some(frame) = self.queue(RunQueue::pop) else {
                 break;
             };
-            self.queue(|queue| queue.prefetch());
+            self.queue(|queue| queue.prefetch(turn));
             self.run(frame);
             if self.is_turn_due() {
                 break;
