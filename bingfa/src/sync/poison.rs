@@ -7,21 +7,23 @@ use crate::park::cancel;
 /// What a guard remembers from when it was made.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Before {
-    unwinding: bool,
+    /// 0: not. A word, as guards are moved a lot: padding is copied in pieces, which the
+    /// processor then waits for.
+    unwinding: usize,
 }
 
 impl Before {
     #[inline(always)]
     pub(super) fn now() -> Self {
         Self {
-            unwinding: cancel::is_unwinding(),
+            unwinding: usize::from(cancel::is_unwinding()),
         }
     }
 
     /// A panic of the guard's carrier has begun since, and unwinds through the guard.
     #[inline(always)]
     pub(super) fn panics(self) -> bool {
-        !self.unwinding && cancel::is_panicking()
+        self.unwinding == 0 && cancel::is_panicking()
     }
 }
 
