@@ -87,6 +87,13 @@ fn givers_and_takers_meet() {
 
 #[test]
 fn notify_all_ends_all_waits() {
+    // The second time its caller waits with the mutex held.
+    for waits in [false, true] {
+        notify_all_by_the_holder(waits);
+    }
+}
+
+fn notify_all_by_the_holder(waits: bool) {
     on_every_carrier(|crew| {
         let gate = Arc::new((Mutex::new(false), Condvar::new()));
         let waiters: Vec<_> = (0..6)
@@ -104,7 +111,11 @@ fn notify_all_ends_all_waits() {
         }
         let mut open = gate.0.lock().unwrap();
         *open = true;
-        gate.1.notify_all(); // with the mutex held: they are moved to its queue
+        gate.1.notify_all(); // with the mutex held: who may run before it is free has to wait
+        if waits {
+            (0..10).for_each(|_| thread::yield_now());
+            assert!(waiters.iter().all(|waiter| !waiter.is_finished()));
+        }
         drop(open);
         for waiter in waiters {
             waiter.join().unwrap();

@@ -10,9 +10,9 @@
 //! What a waiting carrier owns stays its own while it waits. So in a deadlock the last to queue
 //! finds all others listed and queued; a fence between queueing and looking makes somebody the
 //! last. A wait at a condition variable turns into one for its mutex while its carrier
-//! sleeps. Whoever moves it looks first, with both buckets locked, whether the mutex's owner
-//! waits, and then wakes it instead, so that it comes here itself; and one that was moved
-//! before it could be found sees that, under the bucket's lock, when it looks.
+//! sleeps. Whoever moves it lists it, and then looks, after a fence as well and with both
+//! buckets locked, whether the mutex's owner is listed: either it finds that one, and wakes the
+//! waiter instead, so that it comes here itself; or the owner will find the waiter when it looks.
 //!
 //! # Why none is made up
 //! The parts of a circle are seen one after the other. But if a second round finds the same

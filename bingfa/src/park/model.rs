@@ -104,6 +104,10 @@ impl Queued {
         false
     }
 
+    pub(crate) fn is_here(&self) -> bool {
+        false
+    }
+
     pub(crate) fn fetch(&self) {}
 
     pub(crate) unsafe fn fetch_more(&self) {}

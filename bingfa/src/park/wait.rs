@@ -95,6 +95,15 @@ impl Queued {
         matches!(self, Queued::Coroutine(_))
     }
 
+    /// A coroutine of this very thread. To be asked with its bucket locked.
+    pub(crate) fn is_here(&self) -> bool {
+        match self {
+            // SAFETY: it is in a queue whose bucket is locked, so it waits and has not ended.
+            Queued::Coroutine(task) => unsafe { task.as_ref() }.home().is_some_and(Home::is_here),
+            Queued::Other(_) => false,
+        }
+    }
+
     /// It is about to be woken: fetches what that will touch of it.
     #[inline]
     pub(crate) fn fetch(&self) {

@@ -5,14 +5,18 @@
 //! [`Waiter`] in the lot, or of an [`Outside`] wait: of one as a rule, as ids are given in rows.
 //! The lowest bit of its head is a lock, held for a few instructions; one who is alone on the list comes and goes by a single
 //! exchange without it. A waiter is listed from its first wait on until it goes; in between it
-//! may be woken and queue again many times.
+//! may be woken and queue again many times. Who waits for nothing that has an owner, but may be
+//! moved to where that is so, only prepares to be listed, by whoever moves it.
 //!
 //! # Invariants
 //! 1. A waiter stays where it is until `leave` has taken it off the list; so what is found
 //!    with the slot locked is alive. What is said of the wait does not change while it is listed.
 //! 2. `next` changes only with the slot locked. It is null from the beginning for who came
 //!    to an empty list, and once null it stays so: others come at the head.
-//! 3. A slot is locked before a bucket of the lot and never the other way round.
+//! 3. A slot is locked before a bucket of the lot and never the other way round: who lists
+//!    others, with buckets locked, does so by the single exchange or not at all.
+//! 4. `wait` and `listed` are their waiter's own, or belong to whoever has its bucket locked
+//!    while it is queued.
 //!
 //! # Memory ordering
 //! The `Release` of who comes or unlocks pairs with the `Acquire` of who locks, and of who
@@ -36,8 +40,9 @@ use super::outside::{Holder, Outside};
 /// A waiter's place in the table.
 #[derive(Debug)]
 pub(super) struct Listing {
-    /// What it belongs to, if it is listed.
+    /// What it belongs to, if it is listed or may come to be.
     wait: Cell<Option<Wait>>,
+    listed: Cell<bool>,
     reported: AtomicBool,
     next: AtomicPtr<Listing>,
 }
@@ -133,6 +138,7 @@ impl Listing {
     pub(super) fn new() -> Self {
         Self {
             wait: Cell::new(None),
+            listed: Cell::new(false),
             reported: AtomicBool::new(false),
             next: AtomicPtr::new(null_mut()),
         }
@@ -155,18 +161,46 @@ impl Listing {
         what: &'static &'static str,
         at: &'static Location<'static>,
     ) {
-        if self.wait.get().is_some() {
+        if self.listed.get() {
             self.reported.store(false, Relaxed); // as in `set_reported`
             return;
         }
-        self.wait.set(Some(Wait { id, of, what, at }));
-        let slot = table::slot(id);
-        let alone = slot
-            .0
-            .compare_exchange(null_mut(), self.this(), Release, Relaxed);
-        if alone.is_err() {
-            self.link(slot);
+        self.prepare(of, id, what, at);
+        // SAFETY: the caller's duty.
+        if !unsafe { self.enter_prepared() } {
+            self.link(table::slot(id));
         }
+    }
+
+    /// Says the same of a wait that may be turned into one for an owner by others, who then
+    /// list it.
+    #[inline]
+    pub(super) fn prepare(
+        &self,
+        of: Of,
+        id: u64,
+        what: &'static &'static str,
+        at: &'static Location<'static>,
+    ) {
+        self.wait.set(Some(Wait { id, of, what, at }));
+    }
+
+    /// As [`enter`](Self::enter), if it was prepared, but never waits: false, if others are in
+    /// its slot. By whoever may touch its waiter.
+    ///
+    /// # Safety
+    /// As for [`enter`](Self::enter).
+    #[inline]
+    pub(super) unsafe fn enter_prepared(&self) -> bool {
+        let Some(wait) = self.wait.get() else {
+            return true;
+        };
+        let alone = table::slot(wait.id)
+            .0
+            .compare_exchange(null_mut(), self.this(), Release, Relaxed)
+            .is_ok();
+        self.listed.set(alone);
+        alone
     }
 
     #[cold]
@@ -174,15 +208,16 @@ impl Listing {
         let head = slot.lock();
         self.next.store(head, Relaxed); // published by the next line
         slot.unlock(self.this());
+        self.listed.set(true);
     }
 
     /// Nobody finds it any more.
     #[inline]
     pub(super) fn leave(&self) {
-        let Some(wait) = self.wait.get() else {
+        if !self.listed.replace(false) {
             return;
-        };
-        let slot = table::slot(wait.id);
+        }
+        let slot = table::slot(self.wait.get().expect("listed with it").id);
         // Relaxed: null means null for ever (invariant 2).
         let alone = self.next.load(Relaxed).is_null()
             && slot
@@ -193,7 +228,6 @@ impl Listing {
             self.unlink(slot);
         }
         self.next.store(null_mut(), Relaxed); // ours again
-        self.wait.set(None);
     }
 
     #[cold]

@@ -4,7 +4,7 @@ use std::fmt;
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
-use super::mutex::MutexGuard;
+use super::mutex::{Mutex, MutexGuard};
 use super::poison::{LockResult, PoisonError};
 use super::raw_condvar::{NotifiedFuture, RawCondvar, Waited};
 use crate::park::{deadlock, wait};
@@ -82,6 +82,7 @@ impl Condvar {
     ///
     /// # Cancellation
     /// See [`Condvar`].
+    #[inline(always)]
     #[track_caller]
     pub fn wait<'a, T>(&self, guard: MutexGuard<'a, T>) -> LockResult<MutexGuard<'a, T>> {
         let (guard, _) = self.wait_until(guard, None);
@@ -243,6 +244,10 @@ impl Condvar {
     }
 
     /// True: the deadline has passed.
+    ///
+    /// Inlined, as all that lies on the stack of a waiting coroutine has to come back to the
+    /// caches when it is woken.
+    #[inline(always)]
     #[track_caller]
     fn wait_until<'a, T>(
         &self,
@@ -256,17 +261,25 @@ impl Condvar {
         match self.raw.wait(mutex.raw(), id, deadline) {
             Waited::Notified => (mutex.guard(id), false),
             Waited::TimedOut => (mutex.guard(id), true),
-            Waited::Interrupted => {
-                deadlock::raise();
-                // A spurious wake-up, if it may not be raised after all.
-                (mutex.relock(id), false)
-            }
-            Waited::OtherMutex => {
-                drop(mutex.guard(id));
-                panic!("attempted to use a condition variable with two mutexes");
-            }
+            Waited::Interrupted => (interrupted(mutex, id), false),
+            Waited::OtherMutex => with_other_mutex(mutex.guard(id)),
         }
     }
+}
+
+/// Unwinds. Or it is a spurious wake-up, if that may not be after all.
+#[cold]
+#[track_caller]
+fn interrupted<T>(mutex: &Mutex<T>, id: u64) -> MutexGuard<'_, T> {
+    deadlock::raise();
+    mutex.relock(id)
+}
+
+#[cold]
+#[track_caller]
+fn with_other_mutex<T>(guard: MutexGuard<'_, T>) -> ! {
+    drop(guard);
+    panic!("attempted to use a condition variable with two mutexes");
 }
 
 fn timed<T>((guard, timed_out): (MutexGuard<'_, T>, bool)) -> TimedResult<'_, T> {

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use super::guard::guards_that_change;
 use super::poison::{self, Before, LockResult, TryLockError, TryLockResult};
 use super::raw_mutex::{LockFuture, Locked, RawMutex};
+use crate::park::order::Take;
 use crate::park::{carrier, deadlock};
 
 /// A mutual exclusion lock: [`std::sync::Mutex`], which suspends only the calling carrier.
@@ -365,17 +366,26 @@ impl<'a, T: ?Sized> MutexGuard<'a, T> {
 
     /// The caller will unlock the lock and wait for it again: panics if that is a lock order
     /// that has to.
+    #[inline]
     #[track_caller]
     pub(super) fn about_to_relock(&self) {
-        let take = self.mutex.raw.watch(self.id, WHAT);
-        if let Some(report) = take.and_then(|take| take.wants(true)) {
-            panic!("bingfa: {report}");
+        if let Some(take) = self.mutex.raw.watch(self.id, WHAT) {
+            wants_again(take);
         }
     }
 
     /// The guard, as an error if the lock is poisoned.
+    #[inline]
     pub(super) fn checked(guard: Self) -> LockResult<Self> {
         poison::wrap(guard.mutex.is_poisoned(), guard)
+    }
+}
+
+#[cold]
+#[track_caller]
+fn wants_again(take: Take) {
+    if let Some(report) = take.wants(true) {
+        panic!("bingfa: {report}");
     }
 }
 

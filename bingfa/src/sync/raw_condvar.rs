@@ -3,7 +3,9 @@
 //! Threads and coroutines wait at the condition variable's address, async tasks at the one
 //! beside it. A notified carrier is moved to the mutex's queue if the mutex is taken, and
 //! woken when it can have it; so `notify_all` wakes one thread after the other, and not all at
-//! once. (Coroutines are, if the mutex is free: those of one worker run one after the other.)
+//! once. (Coroutines are, if the mutex is free: those of one worker run one after the other.
+//! Those of the notifier's own thread are also if it has the mutex itself: it will have given it
+//! back, as a rule, when they run.)
 //!
 //! # Who is next
 //! Notifications go to carriers first, then to async tasks, and among each to who came first.
@@ -27,7 +29,7 @@ use std::ptr::{NonNull, null_mut};
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
-use super::raw_mutex::{HANDED, Locked, RETRY_MORE, RawMutex};
+use super::raw_mutex::{HANDED, Locked, RETRY, RETRY_MORE, RawMutex};
 use crate::park::atomic::{AtomicPtr, AtomicU32, Ordering::Relaxed};
 use crate::park::carrier::{self, ANONYMOUS};
 use crate::park::lot::{self, Move, Owner, Parked, Spot, Waiter};
@@ -109,9 +111,7 @@ impl RawCondvar {
         let moved = waiter.key() != self.key();
         let (notified, more) = match parked {
             Parked::Served(HANDED) => {
-                if let Some(take) = mutex.watch(id, "lock") {
-                    take.has();
-                }
+                mutex.was_handed(id, "lock");
                 return Waited::Notified;
             }
             Parked::Served(token) => (true, token == RETRY_MORE),
@@ -177,12 +177,26 @@ impl RawCondvar {
         }
     }
 
-    #[cold]
+    /// Ends up to `limit` waits of carriers; gives back how many.
     fn requeue(&self, limit: usize) -> usize {
         let mutex = self.mutex.load(Relaxed);
         let Some(known) = NonNull::new(mutex) else {
             return 0;
         };
+        let may = || {
+            // SAFETY: alive, if it is still the one (invariant 1): the bucket is locked.
+            self.mutex.load(Relaxed) == mutex && unsafe { known.as_ref() }.is_free_or_mine()
+        };
+        let woken = lot::unpark_here(self.key(), limit, RETRY, may, |more| self.left(more));
+        if woken == limit || self.mutex.load(Relaxed).is_null() {
+            return woken;
+        }
+        woken + self.requeue_far(known, limit - woken)
+    }
+
+    #[cold]
+    fn requeue_far(&self, known: NonNull<RawMutex>, limit: usize) -> usize {
+        let mutex = known.as_ptr();
         lot::requeue(
             self.key(),
             mutex as usize,

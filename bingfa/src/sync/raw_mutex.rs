@@ -35,7 +35,6 @@ use crate::park::atomic::{
     Ordering::{Acquire, Relaxed, Release},
 };
 use crate::park::carrier::{self, ANONYMOUS, FLAG_BITS, FLAGS, WATCHED};
-use crate::park::deadlock;
 use crate::park::lot::{self, Move, Owner, Parked, Spot, Waiter};
 use crate::park::order::{self, Take};
 use crate::park::wait::{self, Queued, Unparker};
@@ -243,6 +242,15 @@ impl RawMutex {
         Take::watch(&self.word, id, what)
     }
 
+    /// The caller, `id`, has got the lock without asking for it.
+    #[cold]
+    #[track_caller]
+    pub(super) fn was_handed(&self, id: u64, what: &'static str) {
+        if let Some(take) = self.watch(id, what) {
+            take.has();
+        }
+    }
+
     #[inline(always)]
     #[track_caller]
     fn wait(
@@ -359,8 +367,12 @@ impl RawMutex {
 
     // -- for condition variables -------------------------------------------------
 
-    /// Asked with the bucket locked: how waiters come into the queue (invariant 1). If the owner
-    /// waits itself, they are to come of themselves and look for a deadlock.
+    /// A hint: who wants it waits for nobody but the caller.
+    pub(super) fn is_free_or_mine(&self) -> bool {
+        is_free(self.word.load(Relaxed)) || self.is_owned_by(carrier::id())
+    }
+
+    /// Asked with the bucket locked: how waiters come into the queue (invariant 1).
     pub(super) fn admit(&self) -> Move {
         let mut word = self.word.load(Relaxed);
         loop {
@@ -373,8 +385,7 @@ impl RawMutex {
                 .compare_exchange_weak(word, parked, Relaxed, Relaxed)
             {
                 // From here on it stays locked by its owner, who would look at the queue.
-                Ok(_) if deadlock::owner_may_wait(parked) => return Move::WakeAll(RETRY),
-                Ok(_) => return Move::All,
+                Ok(_) => return Move::All(RETRY),
                 Err(now) => word = now,
             }
         }

@@ -31,7 +31,7 @@ mod waiter;
 mod wake;
 
 pub(crate) use waiter::Waiter;
-pub(crate) use wake::{requeue, unpark, unpark_all, unpark_one, unpark_up_to};
+pub(crate) use wake::{requeue, unpark, unpark_all, unpark_here, unpark_one, unpark_up_to};
 
 use std::panic::Location;
 use std::pin::{Pin, pin};
@@ -117,12 +117,11 @@ pub(crate) enum Choice {
 /// What [`requeue`] does with the waiters of a key.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Move {
-    /// Moves them.
-    All,
-    /// Wakes them with this token.
-    WakeAll(usize),
+    /// Moves them. The token is for those who have to come themselves.
+    All(usize),
     /// Wakes the first with the first token and all other coroutines with the second, as they
-    /// run one after the other anyway, and moves the threads.
+    /// run one after the other anyway, and moves the threads (or wakes them with the second,
+    /// if they have to come themselves).
     Wake(usize, usize),
     /// Leaves them.
     Nothing,
@@ -166,15 +165,17 @@ pub(crate) fn park_as(
     left: impl FnOnce(bool),
 ) -> Parked {
     wait::about_to_wait();
-    let watched = may_last(&spot, deadline);
-    if watched {
+    let may_last = may_last(&spot, deadline);
+    // One that may be moved later is watched by whoever moves it.
+    let watched = may_last && !matches!(spot.owner, Owner::Later);
+    if may_last {
         let of = Of::Lot(NonNull::from(waiter.get_ref()));
-        // SAFETY: its own part; its drop calls `leave`.
-        unsafe {
-            waiter
-                .listing
-                .enter(of, waiter.id(), what, Location::caller())
-        };
+        let (listing, id, at) = (&waiter.listing, waiter.id(), Location::caller());
+        match watched {
+            // SAFETY: its own part; its drop calls `leave`.
+            true => unsafe { listing.enter(of, id, what, at) },
+            false => listing.prepare(of, id, what, at),
+        }
     }
     if !waiter.enqueue(spot, Queued::current(), valid) {
         return Parked::Invalid;
@@ -233,12 +234,10 @@ fn fence_after_exchange() {
 #[inline]
 fn look(waiter: Pin<&Waiter>, owner: Owner) -> Option<String> {
     let owner = match owner {
-        Owner::None => None,
         // SAFETY: the caller waits for the lock, so it is borrowed and its word alive.
         // Relaxed: after the fence.
         Owner::Word(word) => carrier::owner(unsafe { word.as_ref() }.load(Relaxed)),
-        // It may have been moved before anybody could find it.
-        Owner::Later => waiter.held()?.owner,
+        Owner::None | Owner::Later => None,
     };
     deadlock::look(waiter.id(), &waiter.get_ref().listing, owner?)
 }

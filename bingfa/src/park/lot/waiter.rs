@@ -237,7 +237,7 @@ impl Waiter {
 
 impl Drop for Waiter {
     fn drop(&mut self) {
-        self.listing.leave();
         self.withdraw(|_| ());
+        self.listing.leave();
     }
 }

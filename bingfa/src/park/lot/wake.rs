@@ -9,9 +9,10 @@ use std::ptr::NonNull;
 
 use super::chosen::{BATCH, Chosen};
 use super::queue::{lock, lock_both};
-use super::waiter::{hand_out, inner};
-use super::{Choice, Move, Owner, Waiting};
+use super::waiter::{Waiter, hand_out, inner};
+use super::{Choice, Move, Owner, Waiting, fence_after_exchange};
 use crate::park::atomic::{AtomicU64, Ordering::Relaxed};
+use crate::park::deadlock;
 use crate::park::wait::Queued;
 
 /// Asks `choose` about each waiter of `key`, first come first, and wakes those it picks.
@@ -122,8 +123,61 @@ pub(crate) fn unpark_up_to(key: usize, last: u64, token: usize) {
     }
 }
 
+/// Wakes those who come first at `key`, at most `limit`, as long as they are coroutines of this
+/// thread and `may` (asked with the bucket locked, if there is anybody) holds, with the same
+/// token. `finish` is told, still so, whether any are left. Gives back how many were woken.
+///
+/// The bucket is unlocked now and then. No others come in between: this is their thread.
+pub(crate) fn unpark_here(
+    key: usize,
+    limit: usize,
+    token: usize,
+    may: impl Fn() -> bool,
+    finish: impl Fn(bool),
+) -> usize {
+    let mut woken = 0;
+    loop {
+        let mut chosen = Chosen::new();
+        let mut queue = lock(key);
+        // SAFETY: the bucket is locked, and what is reached is in it.
+        let more = unsafe {
+            let mut next = queue.find(queue.first, key);
+            if next.is_some() && may() {
+                let batch = BATCH.min(limit - woken);
+                while chosen.len() < batch
+                    && let Some(waiter) = next
+                    && is(waiter, Queued::is_here)
+                {
+                    next = queue.after(waiter, key);
+                    queue.remove(waiter);
+                    chosen.add(waiter, token);
+                }
+            }
+            finish(next.is_some());
+            chosen.serve();
+            next.is_some()
+        };
+        drop(queue);
+        let some = chosen.wake();
+        woken += some;
+        if !more || some < BATCH || woken == limit {
+            return woken;
+        }
+    }
+}
+
+/// # Safety
+/// The bucket is locked and the waiter in it.
+unsafe fn is(waiter: NonNull<Waiter>, what: impl FnOnce(&Queued) -> bool) -> bool {
+    // SAFETY: the caller's duty.
+    unsafe { inner(waiter.as_ptr(), |this| this.who.as_ref().is_some_and(what)) }
+}
+
 /// Moves the first `limit` waiters of `from` to the end of the queue of `to`, whose
 /// exclusive lock's word is `word`. They are carriers, whose waits borrow that lock.
+///
+/// One whose wait for the lock could close a circle of owners is woken instead, to find that
+/// out itself: [`deadlock`] has the argument.
 ///
 /// `decide` is asked with both buckets locked, if there is anybody; `finish` is told, still
 /// so, whether any are left at `from`. Gives back how many were moved or woken.
@@ -155,16 +209,13 @@ pub(crate) fn requeue(
             next = source.after(waiter, from);
             source.remove(waiter);
             count += 1;
-            let is_coroutine = || {
-                inner(waiter.as_ptr(), |this| {
-                    this.who.as_ref().is_some_and(Queued::is_coroutine)
-                })
-            };
             let token = match how {
-                Move::WakeAll(token) => Some(token),
                 Move::Wake(first, _) if count == 1 => Some(first),
-                Move::Wake(_, others) if is_coroutine() => Some(others),
-                _ => None,
+                Move::Wake(_, others) if is(waiter, Queued::is_coroutine) => Some(others),
+                Move::Wake(_, token) | Move::All(token) => {
+                    (!may_wait_unseen(waiter, word.as_ref())).then_some(token)
+                }
+                Move::Nothing => None,
             };
             if let Some(token) = token {
                 chosen.add(waiter, token);
@@ -184,4 +235,16 @@ pub(crate) fn requeue(
     drop((source, target));
     chosen.wake();
     count
+}
+
+/// Lists a waiter that is about to wait for the lock of `word`; false: its slot is taken, or the
+/// lock's owner may be waiting, too.
+///
+/// # Safety
+/// The buckets are locked, the waiter is in one, and the lock is alive.
+unsafe fn may_wait_unseen(waiter: NonNull<Waiter>, word: &AtomicU64) -> bool {
+    // SAFETY: the caller's duty; the waiter's drop calls `leave`.
+    let listed = unsafe { waiter.as_ref().listing.enter_prepared() };
+    fence_after_exchange();
+    listed && !deadlock::owner_may_wait(word.load(Relaxed)) // after the fence
 }
