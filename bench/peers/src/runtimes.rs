@@ -11,7 +11,7 @@ pub(crate) fn tokio(args: &Args) -> Runtime {
         "tokio-current" => Builder::new_current_thread(),
         _ => Builder::new_multi_thread(),
     };
-    if args.contender == "tokio" {
+    if matches!(args.contender.as_str(), "tokio" | "tokio-mutex") {
         builder.worker_threads(args.number("workers"));
     }
     builder.enable_all().build().expect("a tokio runtime")

@@ -7,8 +7,8 @@ pub(crate) fn condvar(options: &Options) -> Bench {
     Bench {
         about: "notify_all of 1 or 10,000 waiting tasks on one worker, per wake-up",
         fair: "a round ends when all have come back to wait. bingfa uses a Mutex and a Condvar, tokio its Notify and an atomic counter, \
-               which has no lock to take after the wake-up",
-        ..bench("condvar", options)
+               which has no lock to take after the wake-up; tokio-mutex guards the same state as bingfa by std's mutex beside Notify",
+        ..bench("condvar", &["bingfa", "tokio", "tokio-mutex"], options)
     }
 }
 
@@ -17,7 +17,7 @@ pub(crate) fn event(options: &Options) -> Bench {
         about: "Event::set for 1 or 10,000 waiting tasks on one worker, per wake-up",
         fair: "a round ends when all have come back to wait, counted by an atomic. tokio has no event: its Notify does the same, \
                and nobody has to clear it",
-        ..bench("event", options)
+        ..bench("event", OF_BOTH, options)
     }
 }
 
@@ -25,15 +25,17 @@ pub(crate) fn semaphore(options: &Options) -> Bench {
     Bench {
         about: "add_permits for 1 or 10,000 tasks that wait for one each, on one worker, per wake-up",
         fair: "the same loops, with a semaphore that serves in order on both sides",
-        ..bench("semaphore", options)
+        ..bench("semaphore", OF_BOTH, options)
     }
 }
 
-fn bench(name: &'static str, options: &Options) -> Bench {
+const OF_BOTH: &[&str] = &["bingfa", "tokio"];
+
+fn bench(name: &'static str, contenders: &[&'static str], options: &Options) -> Bench {
     let seconds = if options.quick { 0.2 } else { 0.4 };
     let group = |waiters: u32| {
         let args = [format!("waiters={waiters}"), format!("seconds={seconds}")];
-        let runs: Vec<_> = ["bingfa", "tokio"]
+        let runs: Vec<_> = contenders
             .iter()
             .map(|contender| Run::new(contender, name, &args).filling(seconds))
             .collect();
