@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use bingfa::sync::{Arc, Barrier};
 use bingfa::{thread, time};
 
-use common::crew::{block_on, on_every_carrier};
-use common::{SHORT, was_cancelled};
+use common::crew::on_every_carrier;
+use common::{SHORT, block_on, was_cancelled};
 
 #[test]
 fn all_meet_round_after_round_and_one_leads() {

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use bingfa::sync::{Arc, Condvar, Mutex};
 use bingfa::{thread, time};
 
-use common::crew::{block_on, on_every_carrier};
-use common::{LONG, SHORT, was_cancelled};
+use common::crew::on_every_carrier;
+use common::{LONG, SHORT, block_on, was_cancelled};
 
 /// Permits that are given and taken under a condition variable.
 #[derive(Default)]

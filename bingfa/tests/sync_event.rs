@@ -10,8 +10,8 @@ use bingfa::queue::{Queue, Select};
 use bingfa::sync::{Arc, Event};
 use bingfa::{thread, time};
 
-use common::crew::{block_on, on_every_carrier};
-use common::{Flag, SHORT, was_cancelled};
+use common::crew::on_every_carrier;
+use common::{Flag, SHORT, block_on, was_cancelled};
 
 #[test]
 fn set_wakes_all_even_if_it_is_cleared_at_once() {

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use bingfa::sync::{Arc, Mutex, TryLockError};
 use bingfa::{coroutine, thread, time};
 
-use common::crew::{block_on, on_every_carrier};
-use common::{LONG, SHORT, was_cancelled};
+use common::crew::on_every_carrier;
+use common::{LONG, SHORT, block_on, was_cancelled};
 
 const MEMBERS: u64 = 8;
 const ROUNDS: u64 = 200;

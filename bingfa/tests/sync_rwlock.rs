@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use bingfa::sync::{Arc, RwLock, RwLockWriteGuard, TryLockError};
 use bingfa::{coroutine, thread, time};
 
-use common::crew::{block_on, on_every_carrier};
-use common::{LONG, SHORT, was_cancelled};
+use common::crew::on_every_carrier;
+use common::{LONG, SHORT, block_on, was_cancelled};
 
 #[test]
 fn writers_exclude_everybody() {

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use bingfa::sync::{Arc, BoundedSemaphore, Mutex, Semaphore};
 use bingfa::{thread, time};
 
-use common::crew::{Crew, Member, block_on, on_every_carrier};
-use common::{SHORT, was_cancelled};
+use common::crew::{Crew, Member, on_every_carrier};
+use common::{SHORT, block_on, was_cancelled};
 
 /// One that takes `count` permits, notes it, and gives them back.
 fn taker(

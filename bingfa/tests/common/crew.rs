@@ -1,7 +1,6 @@
 //! One test, every carrier: who runs what a test of a lock spawns.
 
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-use std::time::Duration;
 
 use bingfa::coroutine::{self, Info, State};
 use bingfa::thread;
@@ -120,26 +119,5 @@ impl<T> Member<T> {
                 info.state == State::Blocked && info.last_wait.is_some_and(|wait| wait.what == what)
             })
         });
-    }
-}
-
-/// Runs a future to its end on the calling thread, blocking it.
-pub fn block_on<F: Future>(future: F) -> F::Output {
-    use std::sync::Arc;
-    use std::task::{Context, Poll, Wake, Waker};
-    struct Unpark(std::thread::Thread);
-    impl Wake for Unpark {
-        fn wake(self: Arc<Self>) {
-            self.0.unpark();
-        }
-    }
-    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
-    let mut context = Context::from_waker(&waker);
-    let mut future = std::pin::pin!(future);
-    loop {
-        match future.as_mut().poll(&mut context) {
-            Poll::Ready(output) => return output,
-            Poll::Pending => std::thread::park_timeout(Duration::from_secs(60)),
-        }
     }
 }

@@ -10,6 +10,7 @@
 pub mod crew;
 pub mod family;
 pub mod usage;
+pub mod ways;
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::process::{Command, Output};
@@ -246,21 +247,21 @@ pub fn assert_well(output: &Output) {
     );
 }
 
-/// The simplest executor: a plain thread that parks.
+/// The simplest executor: a thread or coroutine that parks.
 pub fn block_on<F: Future>(future: F) -> F::Output {
-    struct Unpark(std::thread::Thread);
+    struct Unpark(bingfa::thread::Thread);
     impl std::task::Wake for Unpark {
         fn wake(self: Arc<Self>) {
             self.0.unpark();
         }
     }
-    let waker = Arc::new(Unpark(std::thread::current())).into();
+    let waker = Arc::new(Unpark(bingfa::thread::current())).into();
     let mut future = std::pin::pin!(future);
     loop {
         let mut context = std::task::Context::from_waker(&waker);
         match future.as_mut().poll(&mut context) {
             std::task::Poll::Ready(output) => return output,
-            std::task::Poll::Pending => std::thread::park(),
+            std::task::Poll::Pending => bingfa::thread::park(),
         }
     }
 }
