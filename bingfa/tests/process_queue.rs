@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use bingfa::coroutine;
 use bingfa::process::{
-    self, Abandoned, Builder, Fd, GetError, JoinHandle, PutError, Queue, RawValue, Receiver,
-    Sender, SharedMemory, Unjoined, Value,
+    self, Builder, Fd, GetError, JoinHandle, PutError, Queue, RawValue, Receiver, Sender,
+    SharedMemory, Unjoined, Value,
 };
 use common::{LONG, SHORT, assert_well, in_child, labelled, on_both, on_one_thread, until};
 use serde::{Deserialize, Serialize};
@@ -214,51 +214,6 @@ fn a_wait_that_nobody_can_end_is_an_error_that_names_the_last() {
         });
         queue.put(3).unwrap();
         assert_eq!(next.join().unwrap(), (2, 3));
-    });
-}
-
-#[test]
-fn items_in_dead_hands_are_told_to_who_joins() {
-    on_both(|| {
-        let queue: Queue<u32> = Queue::unbounded().unwrap();
-        let here = RawValue::new(0u32).unwrap();
-        for n in 0..5 {
-            queue.put(n).unwrap();
-        }
-        let worker = process::spawn((queue.clone(), here.clone()), |(queue, here)| {
-            let (queue, here): (Queue<u32>, RawValue<u32>) = (queue, here);
-            for _ in 0..3 {
-                queue.get().unwrap();
-            }
-            queue.task_done().unwrap();
-            here.set(1);
-            std::thread::sleep(LONG);
-        });
-        until(|| here.get() == 1);
-        let joiners: Vec<_> = (0..2)
-            .map(|_| {
-                let queue = queue.clone();
-                coroutine::spawn(move || queue.join())
-            })
-            .collect();
-        for joiner in &joiners {
-            common::until_in(joiner, "process queue join");
-        }
-        worker.kill().unwrap();
-        for joiner in joiners {
-            let Err(Abandoned { pid, items, .. }) = joiner.join().unwrap() else {
-                panic!("two were not done");
-            };
-            assert_eq!((pid, items), (worker.pid(), 2));
-        }
-        worker.join().unwrap_err();
-        // Told once; the other two are still to be done.
-        assert_eq!(queue.join_timeout(SHORT), Err(Unjoined::Unfinished(2)));
-        for _ in 0..2 {
-            queue.get().unwrap();
-            queue.task_done().unwrap();
-        }
-        queue.join().unwrap();
     });
 }
 

@@ -73,6 +73,7 @@ mod polling;
 mod queue;
 mod queue_async;
 mod queue_error;
+mod queue_join;
 mod raw;
 mod record;
 mod reentrant_lock;
@@ -106,8 +107,9 @@ pub use owned::{
 pub use pipe::{Connection, pipe};
 pub use poison::{LockResult, Owner, PoisonError, TryLockError, TryLockResult};
 pub use queue::Queue;
-pub use queue_async::{Get, Join, Put};
+pub use queue_async::{Get, Put};
 pub use queue_error::{Abandoned, Closed, GetError, Last, PutError, Unjoined};
+pub use queue_join::Join;
 pub use raw::{RawArray, RawValue};
 pub use reentrant_lock::{ReentrantLock, ReentrantLockGuard};
 pub use rwlock::{RwLock, RwLockReadGuard, RwLockWriteGuard};

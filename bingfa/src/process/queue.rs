@@ -17,11 +17,11 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::carry::Cargo;
-use super::queue_error::{Abandoned, Closed, GetError, Last, PutError, Unjoined};
+use super::queue_error::{Closed, GetError, Last, PutError};
+use super::queue_join::Awaiting;
 use super::shared::Shared;
 use super::waiting::{self, Look};
 use super::wire;
-use crate::queue::TooManyDone;
 use crate::shm::arena::Arena;
 use crate::shm::block::{Block, Buffer, LONGEST_INLINE, Writer};
 use crate::shm::kind::Kind;
@@ -77,7 +77,6 @@ pub struct Queue<T> {
 /// What waits are called in snapshots.
 const GET: &&str = &"process queue get";
 const PUT: &&str = &"process queue put";
-const JOIN: &&str = &"process queue join";
 
 /// Where an item is encoded to.
 struct Into<'w, 'a, B: DerefMut<Target = Buffer>>(&'w mut Writer<'a, B>);
@@ -191,7 +190,7 @@ impl<'a> Core<'a> {
         unsafe { self.0.payload().cast::<Ring>().as_ref() }
     }
 
-    fn arena(self) -> &'static Arena {
+    pub(super) fn arena(self) -> &'static Arena {
         let arena = self.0.family().arena();
         assert!(
             !arena.forked(),
@@ -337,7 +336,11 @@ impl<'a> Core<'a> {
         let (ring, arena) = (self.ring(), self.arena());
         let mut buffer = [const { MaybeUninit::uninit() }; LONGEST_INLINE];
         let hold = self.0.handle().hold();
+        let mut awaiting = None;
         let attempt = |sleeps_next: bool| {
+            if sleeps_next && !may_be_alone {
+                awaiting.get_or_insert_with(|| Awaiting::new(self));
+            }
             // Asked first: what was put before the end is found below.
             let no_source = ring.has_no_source();
             let alone = if sleeps_next && !may_be_alone {
@@ -380,7 +383,7 @@ impl<'a> Core<'a> {
 
     #[track_caller]
     #[inline]
-    fn wait_for<R>(
+    pub(super) fn wait_for<R>(
         self,
         word: &Word,
         what: &'static &'static str,
@@ -406,49 +409,6 @@ impl<'a> Core<'a> {
             Wait::Until(deadline) => {
                 waiting::wait_for(self.0.family(), word, what, deadline, attempt)
             }
-        }
-    }
-}
-
-/// Joining.
-impl<'a> Core<'a> {
-    /// How many abandoned items have been reported.
-    pub(super) fn told(self) -> u64 {
-        self.ring().tasks().reported()
-    }
-
-    /// The word on which one waits for the last item to be done.
-    pub(super) fn join_word(self) -> &'a Word {
-        &self.ring().tasks().joined
-    }
-
-    /// How many items are not done, as far as that can be found out.
-    pub(super) fn unfinished(self) -> u64 {
-        let unfinished = self.0.handle().unfinished(self.ring());
-        unfinished.unwrap_or_else(|| self.ring().about_unfinished())
-    }
-
-    pub(super) fn may_be_joined(self, told: u64) -> bool {
-        let unfinished = || self.0.handle().unfinished(self.ring());
-        self.ring().tasks().abandoned() > told || unfinished().is_none_or(|items| items == 0)
-    }
-
-    /// How a join has ended that began when so many had been reported, if it has.
-    pub(super) fn joined(self, told: u64, sleeps_next: bool) -> Look<Result<(), Unjoined>> {
-        let ring = self.ring();
-        let abandoned = ring.tasks().abandoned();
-        if abandoned > told {
-            let pid = ring.tasks().report(abandoned);
-            let items = abandoned - told;
-            return Look::Done(Err(Unjoined::Abandoned(Abandoned { pid, items })));
-        }
-        if !sleeps_next && !ring.may_be_done() {
-            return Look::NotYet;
-        }
-        match self.0.handle().unfinished(ring) {
-            Some(0) => Look::Done(Ok(())),
-            Some(_) => Look::NotYet,
-            None => Look::Busy,
         }
     }
 }
@@ -573,78 +533,6 @@ impl<T> Queue<T> {
         T: DeserializeOwned,
     {
         self.core().get(Wait::within(limit), false)
-    }
-
-    /// Says that an item that this process has taken is done, for those who
-    /// [join](Self::join).
-    ///
-    /// # Errors
-    /// [`TooManyDone`] if this process has no item that is not done.
-    pub fn task_done(&self) -> Result<(), TooManyDone> {
-        let core = self.core();
-        let hold = self.shared.handle().hold();
-        if core.ring().task_done(core.arena(), hold) {
-            Ok(())
-        } else {
-            Err(TooManyDone(()))
-        }
-    }
-
-    /// Waits until all items that were put have been taken and reported done.
-    ///
-    /// # Errors
-    /// [`Abandoned`], once, as soon as a process has ended, or has dropped its handles, with
-    /// items in hand. Those count as done, so another `join` waits for the rest.
-    ///
-    /// # Cancellation
-    /// A cancelled waiter unwinds.
-    ///
-    /// # Examples
-    /// ```
-    /// use bingfa::process::{self, Queue};
-    ///
-    /// let queue = Queue::unbounded()?;
-    /// for n in 0..3 {
-    ///     queue.put(n).unwrap();
-    /// }
-    /// let worker = process::spawn(queue.clone(), |queue: Queue<u32>| {
-    ///     while let Ok(_) = queue.try_get() {
-    ///         queue.task_done().unwrap();
-    ///     }
-    /// });
-    /// queue.join().unwrap();
-    /// assert!(queue.is_empty());
-    /// worker.join().unwrap();
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    #[track_caller]
-    pub fn join(&self) -> Result<(), Abandoned> {
-        match self.join_until(FOREVER) {
-            Ok(()) => Ok(()),
-            Err(Unjoined::Abandoned(abandoned)) => Err(abandoned),
-            Err(Unjoined::Unfinished(_)) => unreachable!("it waits for ever"),
-        }
-    }
-
-    /// As [`join`](Self::join), for at most `limit`.
-    ///
-    /// # Errors
-    /// As [`join`](Self::join), and [`Unjoined::Unfinished`] if it was too late.
-    ///
-    /// # Cancellation
-    /// A cancelled waiter unwinds.
-    #[track_caller]
-    pub fn join_timeout(&self, limit: Duration) -> Result<(), Unjoined> {
-        self.join_until(Wait::within(limit))
-    }
-
-    #[track_caller]
-    fn join_until(&self, wait: Wait) -> Result<(), Unjoined> {
-        let core = self.core();
-        let told = core.told();
-        let attempt = |sleeps_next: bool| core.joined(told, sleeps_next);
-        core.wait_for(core.join_word(), JOIN, wait, attempt)
-            .unwrap_or_else(|| Err(Unjoined::Unfinished(core.unfinished())))
     }
 
     /// Closes the queue: what is in it can be taken, nothing goes in any more, and all who

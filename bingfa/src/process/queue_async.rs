@@ -1,4 +1,4 @@
-//! Gets, puts and joins of queues and channels between processes that are under way as values:
+//! Gets and puts of queues and channels between processes that are under way as values:
 //! futures, and arms of a select.
 
 use std::future::Future;
@@ -11,9 +11,9 @@ use serde::de::DeserializeOwned;
 
 use super::polling::{Arm, Pending, is_an_arm};
 use super::queue::{Core, Letter, Queue, Wait};
-use super::queue_error::{Abandoned, GetError, PutError, Unjoined};
+use super::queue_error::{GetError, PutError};
+use super::queue_join::Awaiting;
 use super::shared::Shared;
-use super::waiting::Look;
 use crate::shm::ring as shm;
 use crate::shm::word::Word;
 
@@ -29,6 +29,7 @@ struct Getting<'a, T> {
     core: Core<'a>,
     /// Of a channel: what counts is not who has the queue, but who has the other end.
     may_be_alone: bool,
+    awaiting: Option<Awaiting<'a>>,
     outcome: Option<Result<T, GetError>>,
 }
 
@@ -40,6 +41,7 @@ impl<'a, T> Get<'a, T> {
         Get(Arm::new(Getting {
             core,
             may_be_alone,
+            awaiting: None,
             outcome: None,
         }))
     }
@@ -66,6 +68,12 @@ impl<T: DeserializeOwned> Pending for Getting<'_, T> {
                 Err(GetError::Empty) => None,
                 outcome => Some(outcome),
             };
+            if self.outcome.is_some() {
+                self.awaiting = None;
+            } else if !self.may_be_alone {
+                let core = self.core;
+                self.awaiting.get_or_insert_with(|| Awaiting::new(core));
+            }
         }
         self.outcome.is_some()
     }
@@ -202,74 +210,7 @@ impl<T: Serialize> Future for Put<'_, T> {
     }
 }
 
-/// A join under way: to be awaited, or to be an arm of a [`Select`](crate::queue::Select).
-#[must_use = "a join does nothing until it is awaited or selected"]
-pub struct Join<'a>(Arm<Joining<'a>>);
-
-struct Joining<'a> {
-    shared: &'a Shared,
-    /// How many items were known to be abandoned when it began.
-    told: u64,
-    outcome: Option<Result<(), Unjoined>>,
-}
-
-impl<'a> Join<'a> {
-    pub(super) fn new(shared: &'a Shared) -> Self {
-        Join(Arm::new(Joining {
-            shared,
-            told: Core(shared).told(),
-            outcome: None,
-        }))
-    }
-
-    /// How the join has ended, once a select says that this arm has won.
-    ///
-    /// # Errors
-    /// As of [`Queue::join`]; [`Unjoined::Unfinished`] if it is not over.
-    pub fn take(self) -> Result<(), Unjoined> {
-        let Joining {
-            shared, outcome, ..
-        } = self.0.pending;
-        outcome.unwrap_or_else(|| Err(Unjoined::Unfinished(Core(shared).unfinished())))
-    }
-}
-
-impl Pending for Joining<'_> {
-    fn attempt(&mut self) -> bool {
-        if self.outcome.is_none() {
-            self.outcome = match Core(self.shared).joined(self.told, true) {
-                Look::Done(joined) => Some(joined),
-                Look::NotYet | Look::Busy => None,
-            };
-        }
-        self.outcome.is_some()
-    }
-
-    fn may_succeed(&self) -> bool {
-        Core(self.shared).may_be_joined(self.told)
-    }
-
-    fn waits_on(&self) -> (&Shared, &Word) {
-        (self.shared, Core(self.shared).join_word())
-    }
-}
-
-impl Future for Join<'_> {
-    type Output = Result<(), Abandoned>;
-
-    /// # Panics
-    /// If polled again after it was ready.
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let arm = &mut self.0;
-        arm.poll(context)
-            .map(|()| match arm.pending.outcome.take().expect("done") {
-                Err(Unjoined::Abandoned(abandoned)) => Err(abandoned),
-                Ok(()) | Err(Unjoined::Unfinished(_)) => Ok(()),
-            })
-    }
-}
-
-is_an_arm!(Get<T: DeserializeOwned>, Put<T: Serialize>, Join);
+is_an_arm!(Get<T: DeserializeOwned>, Put<T: Serialize>);
 
 impl<T> Queue<T> {
     /// Takes the oldest item, as an async task or as an arm of a
@@ -313,11 +254,5 @@ impl<T> Queue<T> {
         T: Serialize,
     {
         Put::new(self.core(), item, false)
-    }
-
-    /// Waits until all items that were put have been taken and reported done, as an async task
-    /// or as an arm of a [`Select`](crate::queue::Select); see [`join`](Self::join).
-    pub fn join_async(&self) -> Join<'_> {
-        Join::new(self.core().0)
     }
 }

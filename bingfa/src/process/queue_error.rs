@@ -148,23 +148,53 @@ impl fmt::Display for GetError {
 impl Error for GetError {}
 
 /// What [`join`](super::Queue::join) found: a process has ended, or has let go of the queue,
-/// with items that it had taken and not reported done.
+/// with items that it had taken and not reported done; or nobody is left to take what is in the
+/// queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Abandoned {
-    /// The last such process.
+    /// The last process that had taken some; or the last that could have.
     pub pid: u32,
-    /// How many items, of all such processes, since this was last told.
+    /// How many items. Of those that were taken: by all such processes, since this was last told.
     pub items: u64,
+    /// The last process, if they were left in the queue.
+    last: Option<Last>,
+}
+
+impl Abandoned {
+    pub(super) fn taken(pid: u32, items: u64) -> Abandoned {
+        let last = None;
+        Abandoned { pid, items, last }
+    }
+
+    pub(super) fn left(last: Last, items: u64) -> Abandoned {
+        Abandoned {
+            pid: last.pid(),
+            items,
+            last: Some(last),
+        }
+    }
+
+    /// Whether they had been taken, and count as done now; else they are in the queue.
+    #[must_use]
+    pub fn were_taken(&self) -> bool {
+        self.last.is_none()
+    }
 }
 
 impl fmt::Display for Abandoned {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Abandoned { pid, items } = self;
-        write!(
-            f,
-            "{items} items were taken and never done: process {pid} has ended with them"
-        )
+        let Abandoned { pid, items, last } = self;
+        match last {
+            None => write!(
+                f,
+                "{items} items were taken and never done: process {pid} has ended with them"
+            ),
+            Some(last) => write!(
+                f,
+                "{items} items are in the queue, and nobody is left to take them; the last was {last}"
+            ),
+        }
     }
 }
 

@@ -5,7 +5,10 @@
 #![allow(unsafe_code)]
 
 use std::io;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicU32, AtomicU64,
+    Ordering::{Acquire, Relaxed, Release},
+};
 
 use super::arena::ArenaGuard;
 use super::object::Object;
@@ -21,6 +24,8 @@ pub(crate) struct Hold {
     pub(super) handles: AtomicU32,
     pub(super) promised: AtomicU32,
     pub(super) sent: AtomicU32,
+    /// For queues: how many of its carriers wait for an item.
+    awaiting: AtomicU32,
     /// For queues: how many items it has taken, and how many of those are done. For tallies: its
     /// share.
     pub(super) taken: AtomicU64,
@@ -60,6 +65,23 @@ impl Hold {
     pub(super) fn in_hand(&self) -> u64 {
         let taken = self.taken.load(Relaxed);
         taken.saturating_sub(self.finished.load(Relaxed))
+    }
+
+    /// A carrier of its process waits for an item.
+    pub(crate) fn awaits(&self) {
+        self.awaiting.fetch_add(1, Relaxed); // read to know only what this process does
+    }
+
+    /// It does no more. True: nobody of its process has ever taken one.
+    pub(crate) fn awaits_no_more(&self) -> bool {
+        self.awaiting.fetch_sub(1, Release); // what it took was counted before
+        self.taken.load(Relaxed) == 0
+    }
+
+    /// For queues: whether its process takes items, or waits to.
+    pub(crate) fn is_consumer(&self) -> bool {
+        // Acquire: pairs with the Release in `awaits_no_more`.
+        self.awaiting.load(Acquire) > 0 || self.taken.load(Relaxed) > 0
     }
 
     /// Whether it is nothing any more; then it is about to go.
@@ -103,6 +125,7 @@ impl ArenaGuard<'_> {
                 handles: AtomicU32::new(0),
                 promised: AtomicU32::new(0),
                 sent: AtomicU32::new(0),
+                awaiting: AtomicU32::new(0),
                 taken: AtomicU64::new(0),
                 finished: AtomicU64::new(0),
                 loans: Loans::default(),
