@@ -2,8 +2,10 @@
 
 mod common;
 
+use std::fs::{DirEntry, read_dir, read_to_string};
 use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use common::meals::{dish, each_is_eaten_once, portion};
 use common::{Ended, Killed, collect, end_of, kill, run};
@@ -219,4 +221,81 @@ fn p27_all_is_consumed_before_the_consumer_is_terminated() {
     }
     assert_eq!(lines.len(), 10);
     ended.slept(5.0 * 0.05);
+}
+
+/// Kills children of a program that is started with `arguments`: it ends with an error that names
+/// the first, or one of them.
+#[track_caller]
+fn names_whom_it_lost(arguments: &str, scale: f64, kills: impl FnOnce(&mut Child) -> Vec<u32>) {
+    let mut child = Command::new(QUEUES)
+        .args(arguments.split_whitespace())
+        .args(["--scale", &scale.to_string()])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let stderr = collect(child.stderr.take().unwrap());
+    let killed = kills(&mut child);
+    let mut program = Killed(child);
+    killed.iter().copied().for_each(kill);
+    assert_eq!(end_of(&mut program.0).code(), Some(1), "{arguments}");
+    let stderr = stderr.join().unwrap();
+    let names = |pid: &u32| stderr.contains(&pid.to_string());
+    assert!(
+        killed.iter().any(names) && stderr.contains("SIGKILL"),
+        "{arguments}: {killed:?} {stderr}"
+    );
+}
+
+/// The first eater that has said something.
+fn an_eater(program: &mut Child) -> Vec<u32> {
+    let mut lines = BufReader::new(program.stdout.take().unwrap()).lines();
+    let eater = lines.by_ref().find_map(|line| {
+        let line = line.unwrap();
+        let (eater, _) = line.split_once("这个消费者")?;
+        eater.parse().ok()
+    });
+    std::thread::spawn(|| lines.for_each(drop)); // so that the program can go on writing
+    vec![eater.expect("somebody eats")]
+}
+
+#[test]
+fn p20_to_p23_a_killed_eater_is_named_and_nobody_waits_for_it() {
+    for program in ["p20", "p21", "p22", "p23", "p23 five"] {
+        names_whom_it_lost(program, 0.05, an_eater); // a cook works for half a second at least
+    }
+}
+
+/// The last children of a program, which has so many and a zygote.
+fn last_of(program: &Child, children: usize, last: usize) -> Vec<u32> {
+    let tasks = format!("/proc/{}/task", program.id());
+    loop {
+        let of_task = |task: std::io::Result<DirEntry>| {
+            let list = task.and_then(|task| read_to_string(task.path().join("children")));
+            list.unwrap_or_default() // a thread may have ended
+        };
+        let all: Vec<String> = read_dir(&tasks).unwrap().map(of_task).collect();
+        let pids = all.iter().flat_map(|list| list.split_whitespace());
+        let mut pids: Vec<u32> = pids.map(|pid| pid.parse().unwrap()).collect();
+        if pids.len() > children {
+            let stat = |pid: &u32| read_to_string(format!("/proc/{pid}/stat")).unwrap();
+            let begin = |pid: &u32| {
+                let stat = stat(pid);
+                let (_, behind) = stat.rsplit_once(") ").unwrap();
+                let begin = behind.split_whitespace().nth(19).unwrap();
+                (begin.parse::<u64>().unwrap(), *pid)
+            };
+            pids.sort_by_cached_key(begin);
+            return pids.split_off(pids.len() - last);
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[test]
+fn p24_p25_p27_killed_consumers_are_named_and_nobody_waits_for_them() {
+    for (program, children, consumers) in [("p24 homework", 4, 2), ("p25", 4, 2), ("p27", 2, 1)] {
+        let killed = |program: &mut Child| last_of(program, children, consumers);
+        names_whom_it_lost(program, 0.1, killed);
+    }
 }

@@ -6,7 +6,7 @@
 use std::io;
 
 use bingfa::process::{self, Builder, GetError, JoinHandle, Queue};
-use bingfa::thread::sleep;
+use bingfa::thread::{self, sleep};
 use bingfa_examples::{Scale, all_ended, ended};
 use serde::{Deserialize, Serialize};
 
@@ -103,6 +103,18 @@ impl Eater {
     }
 }
 
+/// Waits for an eater beside. If it dies the table is cleared: main has the queue, too, so that
+/// nobody else would be told.
+fn minded(eater: JoinHandle<usize>, table: &Table) -> thread::JoinHandle<io::Result<usize>> {
+    let table = table.clone();
+    thread::spawn(move || ended(eater).inspect_err(|_| table.close()))
+}
+
+/// What an eater that was [`minded`] has eaten.
+fn eaten(eater: thread::JoinHandle<io::Result<usize>>) -> io::Result<usize> {
+    eater.join().expect("it only waits")
+}
+
 fn place_table() -> io::Result<Table> {
     Queue::bounded(3)
 }
@@ -114,11 +126,12 @@ pub(crate) fn no_end(scale: Scale) -> io::Result<()> {
     let table = place_table()?;
     let (watch, watcher) = watch()?;
     let cook = Cook::new(&table, scale).start()?;
-    let eater = Eater::start(&table, scale, Some(watch))?;
+    let eater = minded(Eater::start(&table, scale, Some(watch))?, &table);
     ended(cook)?;
-    watcher.prints(1)?;
+    let seen = watcher.prints(1);
     table.close();
-    println!("吃了{}个", ended(eater)?);
+    println!("吃了{}个", eaten(eater)?);
+    seen?;
     Ok(())
 }
 
@@ -128,10 +141,12 @@ pub(crate) fn end_by_producer(scale: Scale) -> io::Result<()> {
     let table = place_table()?;
     let cook = Builder::new().spawn(Cook::new(&table, scale), |cook: Cook| {
         let table = cook.table.clone();
-        cook.cook();
-        table.put(None).expect(OPEN);
+        if cook.cook() == 10 {
+            table.put(None).expect(OPEN);
+        }
     })?;
     let eater = Eater::start(&table, scale, None)?;
+    drop(table); // so that, if one of them dies, the other is told
     ended(cook)?;
     println!("吃了{}个", ended(eater)?);
     Ok(())
@@ -141,10 +156,10 @@ pub(crate) fn end_by_producer(scale: Scale) -> io::Result<()> {
 pub(crate) fn end_by_main(scale: Scale) -> io::Result<()> {
     let table = place_table()?;
     let cook = Cook::new(&table, scale).start()?;
-    let eater = Eater::start(&table, scale, None)?;
+    let eater = minded(Eater::start(&table, scale, None)?, &table);
     ended(cook)?;
-    table.put(None).expect(OPEN);
-    println!("吃了{}个", ended(eater)?);
+    let _ = table.put(None); // refused if the eater has died
+    println!("吃了{}个", eaten(eater)?);
     Ok(())
 }
 
@@ -190,19 +205,27 @@ pub(crate) fn kitchen(version: Kitchen, scale: Scale) -> io::Result<()> {
         Kitchen::Five => 5,
     };
     let eaters: io::Result<Vec<_>> = (0..eaters)
-        .map(|_| Eater::start(&table, scale, Some(watch.clone())))
+        .map(|_| {
+            Ok(minded(
+                Eater::start(&table, scale, Some(watch.clone()))?,
+                &table,
+            ))
+        })
         .collect();
+    let eaters = eaters?;
     drop(watch); // the eaters' are all there are
     // If a cook dies, the eaters would wait for ever: each sees that the others have the queue.
     all_ended(cooks?).inspect_err(|_| table.close())?;
     for _ in 0..3 {
-        table.put(None).expect(OPEN);
+        let _ = table.put(None); // refused if an eater has died
     }
+    let mut seen = Ok(());
     if version == Kitchen::Five {
-        watcher.prints(2)?;
+        seen = watcher.prints(2);
         table.close();
     }
-    let eaten: usize = all_ended(eaters?)?.into_iter().sum();
+    let eaten: io::Result<Vec<_>> = eaters.into_iter().map(eaten).collect();
+    let eaten: usize = eaten?.into_iter().sum();
     println!("吃了{eaten}个, 队列里还有{}个None", table.len());
-    Ok(())
+    seen
 }

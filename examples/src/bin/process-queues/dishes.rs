@@ -4,9 +4,9 @@ use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::time::{Duration, Instant};
 
-use bingfa::process::{self, Builder, GetError, JoinHandle, Queue, Receiver, Sender};
+use bingfa::process::{self, Abandoned, Builder, GetError, JoinHandle, Queue, Receiver, Sender};
 use bingfa::thread::sleep;
-use bingfa_examples::{Scale, all_ended, ended};
+use bingfa_examples::{Scale, all_ended, ended, must};
 use serde::{Deserialize, Serialize};
 
 use crate::Patience;
@@ -61,6 +61,7 @@ pub(crate) fn patience(version: Patience, scale: Scale) -> io::Result<()> {
             Builder::new().spawn(eater, Eater::run)
         })
         .collect();
+    drop(table); // nor a guest: if all of those die, the cooks are told
     all_ended(cooks?)?;
     all_ended(eaters?).map(drop)
 }
@@ -80,7 +81,7 @@ impl Cook {
             println!("{name}做了第{i}个{food}");
             sleep(self.scale.a_while());
             let portion = format!("第{i}个{food}");
-            self.kitchen.send(portion).expect("the guests stay");
+            must(self.kitchen.send(portion).map_err(io::Error::other)); // the guests stay
         }
     }
 }
@@ -119,7 +120,7 @@ enum Dish {
 
 /// P25 and, with `poison`, P26. (In the notes a poisoned one does not say `task_done`, so that
 /// `join` would wait for ever.) An eater that is killed with a dish in hand is an error of
-/// `join`, which names it.
+/// `join`; and so is it if all are killed and dishes are left.
 pub(crate) fn dishes(poison: bool, scale: Scale) -> io::Result<()> {
     let table = Queue::unbounded()?;
     let cook = |name: &str, food: &str| {
@@ -142,11 +143,21 @@ pub(crate) fn dishes(poison: bool, scale: Scale) -> io::Result<()> {
             assert!(table.put(Dish::Poison).is_ok(), "{OPEN}");
         }
     }
-    table.join().map_err(io::Error::other)?; // until the count of unfinished dishes is 0
+    // Until the count of unfinished dishes is 0, or nobody is left to eat them.
+    if let Err(left) = table.join() {
+        return Err(cause(eaters, left));
+    }
     if poison {
         all_ended(eaters)?;
     }
     Ok(())
+}
+
+/// Why a join has failed: a consumer that has died says more than what it has left.
+fn cause(consumers: impl IntoIterator<Item = JoinHandle<()>>, left: Abandoned) -> io::Error {
+    let dead = consumers.into_iter().filter(JoinHandle::is_finished);
+    let why = dead.map(ended).find_map(Result::err);
+    why.unwrap_or_else(|| io::Error::other(left))
 }
 
 fn produce((name, food, table, scale): (String, String, Queue<Dish>, Scale)) {
@@ -197,7 +208,9 @@ pub(crate) fn terminate(scale: Scale) -> io::Result<()> {
         }
     });
     ended(producer)?;
-    queue.join().map_err(io::Error::other)?;
+    if let Err(left) = queue.join() {
+        return Err(cause([consumer], left));
+    }
     consumer.terminate()?;
     let end = consumer.join().map(|()| "it loops for ever");
     let by_signal = end.expect_err("terminated");
