@@ -129,6 +129,18 @@ fn large_values_go_both_ways() {
 
 /// A child that never reads its arguments holds up nobody, and its death is noticed.
 #[bingfa::test]
+fn a_child_is_joined_while_others_ask_for_it() {
+    for len in [0, 7, 3 << 20] {
+        for child in both(len, |len: usize| "x".repeat(len)) {
+            let asked = child.process().clone();
+            let asks = std::thread::spawn(move || while asked.is_alive() {});
+            assert_eq!(child.join().unwrap().len(), len);
+            asks.join().unwrap();
+        }
+    }
+}
+
+#[bingfa::test]
 fn a_child_that_is_stopped_does_not_hold_up_spawn() {
     let _dog = Watchdog::new("stopped");
     let child = process::spawn((), idle);

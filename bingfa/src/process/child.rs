@@ -166,14 +166,12 @@ fn play(role: Role, parent: i32) -> ! {
 
 /// Receives the orders, does what they say, and ends the process.
 pub(super) fn run(socket: OwnedFd) -> ! {
-    let mut reader = pass::Reader::new(socket.as_fd());
-    // All at once if it is small.
-    let (orders, bytes) = match wire::receive_job(BufReader::new(&mut reader)) {
+    let (orders, mut arguments) = match receive(&socket) {
         Ok(job) => job,
         // The parent is gone, or has given up.
         Err(_) => std::process::exit(1),
     };
-    let mut fds = reader.fds;
+    let fds = &mut arguments.fds;
     if let Some((me, parent)) = orders.family
         && !fds.is_empty()
     {
@@ -185,11 +183,6 @@ pub(super) fn run(socket: OwnedFd) -> ! {
         }
         family::inherit(Inheritance { file, me, parent });
     }
-    let arguments = Encoded {
-        bytes,
-        fds,
-        ..Encoded::default()
-    };
     let outcome = obey(orders, arguments);
     let status = match outcome {
         Outcome::Returned(_) => 0,
@@ -199,6 +192,19 @@ pub(super) fn run(socket: OwnedFd) -> ! {
     // An error: nobody wants to know. The status says it all the same.
     let _ = report(socket, outcome);
     end(status)
+}
+
+/// Waits for the orders and the arguments.
+fn receive(socket: &OwnedFd) -> io::Result<(Orders, Encoded)> {
+    let mut reader = pass::Reader::new(socket.as_fd());
+    // All at once if it is small.
+    let (orders, bytes) = wire::receive_job(BufReader::new(&mut reader))?;
+    let arguments = Encoded {
+        bytes,
+        fds: reader.fds,
+        ..Encoded::default()
+    };
+    Ok((orders, arguments))
 }
 
 /// Tells the parent how it went.
@@ -255,6 +261,38 @@ fn obey(orders: Orders, arguments: Encoded) -> Outcome {
     // SAFETY: invariant 2.
     let thunk = unsafe { std::mem::transmute::<usize, Thunk>(thunk) };
     thunk(function, arguments)
+}
+
+/// Does once, for nothing, what every copy of the zygote does: what that makes ready
+/// (thread-locals, memory, symbols of the C library) the copies have, and need not make. That
+/// was a third of their page faults.
+pub(super) fn rehearse() -> io::Result<()> {
+    let orders = Orders {
+        fingerprint: Image::here().fingerprint,
+        thunk: 0,
+        function: 0,
+        name: "rehearsal".into(),
+        daemon: false,
+        parent: attributes::parent_pid(),
+        parent_name: "main".into(),
+        group: attributes::process_group(),
+        family: None,
+        no_new_privileges: attributes::no_new_privileges(),
+        environment: None,
+        directory: None,
+        affinity: attributes::affinity()?,
+        limits: Vec::new(),
+    };
+    let (ours, theirs) = pass::pair(true)?;
+    let number = wire::encode(&7u64).map_err(|error| io::Error::other(error.to_string()))?;
+    pass::send(ours.as_fd(), &wire::job(&orders, &number.bytes)?, &[])?;
+    let (_, arguments) = receive(&theirs)?;
+    let same: fn(u64) -> u64 = |number| number;
+    report(theirs, call::<u64, u64>(same as usize, arguments))?;
+    pass::receive(ours.as_fd(), &mut [0; 64])?;
+    let _ = io::stdout().flush();
+    sys::exit::flush_all();
+    Ok(())
 }
 
 /// Takes over what the parent wants the child to have.

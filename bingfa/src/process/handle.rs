@@ -4,6 +4,7 @@ use std::fmt;
 use std::future::Future;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::panic::Location;
 use std::pin::Pin;
 use std::process::ExitStatus;
 use std::sync::Arc;
@@ -16,9 +17,12 @@ use super::spawn::Ends;
 use super::stdio::{ChildStderr, ChildStdin, ChildStdout};
 use super::wire::{self, CodecError, Encoded, Outcome};
 use super::{StartMethod, identity, keeper};
+use crate::io::op;
 use crate::park::packet::wait_done;
 use crate::park::select::{Selectable, Ticket};
+use crate::park::thread;
 use crate::park::wait::Unparker;
+use crate::registry::State;
 use crate::sys::{attributes, eventfd, pidfd};
 
 /// A process: this one, its parent, or a child made by [`spawn`](super::spawn).
@@ -356,6 +360,12 @@ impl<T> JoinHandle<T> {
     #[track_caller]
     pub fn join(mut self) -> Result<T, JoinError> {
         drop(self.stdin.take());
+        if op::kernel_may_block() {
+            let me = thread::current();
+            me.live.waits(&"join", Location::caller());
+            self.record().wait_here();
+            me.live.set(State::Running);
+        }
         while !wait_done(&self.record().end.completion, &"join", None) {}
         self.result()
     }

@@ -141,6 +141,13 @@ pub(super) fn remove(id: u64, pidfd: BorrowedFd<'_>) {
     }
 }
 
+/// Somebody else waits for the end of this child, and will reap it.
+pub(super) fn leave_end(pidfd: BorrowedFd<'_>) {
+    if let Some(keeper) = running() {
+        epoll::remove(keeper.poll.as_raw_fd(), pidfd.as_raw_fd());
+    }
+}
+
 /// Whether the keeper watches this process, which is no child of this one.
 pub(super) fn watches(peer: PeerId) -> bool {
     running().is_some_and(|keeper| lock(&keeper.others).values().any(|other| other.0 == peer))

@@ -26,6 +26,12 @@ use crate::shm::kind::Kind;
 /// # Who is next
 /// Whoever calls while the lock is free gets it, even if others wait.
 ///
+/// # Deadlocks
+/// Two carriers of one process that wait for each other's locks are [reported](crate::observe); a
+/// circle through two processes is not, and lasts: take locks in one order everywhere, or
+/// [with a time limit](Self::lock_timeout). A [`snapshot`](crate::observe::snapshot) in each of
+/// them names the process that has what is waited for.
+///
 /// # Poisoning
 /// A panic while the lock is held poisons it, and so does the end of the owner's process,
 /// by SIGKILL or otherwise: waiters have it at once, with a [`PoisonError`](super::PoisonError)

@@ -1,15 +1,15 @@
 //! One child, as its parent sees it.
 //!
 //! The keeper moves bytes to and from the child whenever the socket is ready, and reaps it
-//! when its pidfd says that it has ended. Whoever wants to know the state at this moment
-//! looks himself ([`Record::refresh`]); the lock decides who is first.
+//! when its pidfd says that it has ended, unless a thread does that which waits for nothing
+//! else. Whoever wants to know the state at this moment looks himself ([`Record::refresh`]); the lock decides who is first.
 
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::process::ExitStatus;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::family::Seat;
 use super::wire::Encoded;
@@ -50,7 +50,7 @@ enum State {
 }
 
 struct Running {
-    pidfd: OwnedFd,
+    pidfd: Arc<OwnedFd>,
     link: Link,
     /// What the keeper has registered.
     watched: Option<Interest>,
@@ -92,7 +92,7 @@ impl Record {
             daemon: keep_alive.is_none(),
             method,
             state: Mutex::new(State::Running(Running {
-                pidfd: made.pidfd,
+                pidfd: Arc::new(made.pidfd),
                 link,
                 watched: None,
                 _keep_alive: keep_alive,
@@ -192,6 +192,22 @@ impl Record {
         match &*self.state() {
             State::Running(running) => running.pidfd.try_clone().map(Some),
             State::Ended(_) => Ok(None),
+        }
+    }
+
+    /// Waits on this thread until the child has ended, and reaps it, in place of the keeper: a
+    /// thread that is woken by the kernel need not be woken by another.
+    pub(super) fn wait_here(&self) {
+        let pidfd = match &*self.state() {
+            State::Running(running) => running.pidfd.clone(),
+            State::Ended(_) => return,
+        };
+        keeper::leave_end(pidfd.as_fd());
+        loop {
+            pidfd::wait(pidfd.as_fd());
+            if !self.refresh() {
+                return;
+            }
         }
     }
 }

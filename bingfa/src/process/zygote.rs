@@ -201,6 +201,7 @@ pub(super) unsafe fn serve(control: OwnedFd, parent: i32) -> ! {
         }
     };
     child::prepare();
+    let _ = child::rehearse(); // only a matter of time
     if pass::send(control.as_fd(), b":", &[]).is_err() {
         std::process::exit(0);
     }

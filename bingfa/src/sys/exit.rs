@@ -17,9 +17,14 @@ pub(crate) fn at_exit(f: extern "C" fn()) {
 /// handlers and the destructors of libraries.
 #[cfg(feature = "process")]
 pub(crate) fn leave(status: i32) -> ! {
-    // SAFETY: null means all streams; the other ends the process.
-    unsafe {
-        libc::fflush(std::ptr::null_mut());
-        libc::_exit(status)
-    }
+    flush_all();
+    // SAFETY: ends the process.
+    unsafe { libc::_exit(status) }
+}
+
+/// Writes out what the streams of the C library hold.
+#[cfg(feature = "process")]
+pub(crate) fn flush_all() {
+    // SAFETY: null means all streams.
+    unsafe { libc::fflush(std::ptr::null_mut()) };
 }
