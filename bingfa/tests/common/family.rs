@@ -4,9 +4,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use bingfa::process::{Builder, StartMethod};
+use bingfa::coroutine;
+use bingfa::process::{Builder, JoinHandle, RawValue, StartMethod, Stdio};
 
-use super::{LONG, assert_well, in_child, until};
+use super::{LONG, assert_well, in_child, until, until_in};
 
 pub const METHODS: [StartMethod; 2] = [StartMethod::Zygote, StartMethod::Exec];
 
@@ -26,6 +27,42 @@ pub fn child(name: &str, test: impl FnOnce()) {
     if let Some(output) = in_child(name, &[], test) {
         assert_well(&output);
     }
+}
+
+/// A child that panics on purpose.
+pub fn quiet() -> Builder {
+    Builder::new()
+        .env("RUST_BACKTRACE", "0")
+        .stderr(Stdio::null())
+}
+
+/// Says that it has come here, and waits to be killed.
+pub fn stay(here: &RawValue<u32>) {
+    here.set(1);
+    loop {
+        std::thread::park();
+    }
+}
+
+/// Waits in a coroutine for `what`, says so, and goes on waiting.
+pub fn wait_here(here: &RawValue<u32>, what: &str, wait: impl FnOnce() + Send + 'static) {
+    let waiter = coroutine::spawn(wait);
+    until_in(&waiter, what);
+    here.set(1);
+    waiter.join().unwrap();
+}
+
+/// Gives back whom it killed.
+#[track_caller]
+pub fn kill_and_join<T>(child: JoinHandle<T>) -> u32 {
+    let pid = child.pid();
+    child.kill().unwrap();
+    assert!(child.join().is_err());
+    pid
+}
+
+pub fn flag() -> RawValue<u32> {
+    RawValue::new(0).unwrap()
 }
 
 /// A directory for files through which processes tell each other what they have done.

@@ -9,6 +9,7 @@
 
 pub mod crew;
 pub mod family;
+pub mod net;
 pub mod usage;
 pub mod ways;
 

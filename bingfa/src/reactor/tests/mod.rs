@@ -7,7 +7,6 @@
 
 mod close;
 mod conformance;
-mod measure;
 mod process;
 mod readiness;
 mod wake;
