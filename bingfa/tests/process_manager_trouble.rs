@@ -549,3 +549,33 @@ fn a_guard_that_is_dropped_with_a_cancel_pending_frees_the_lock() {
         });
     }
 }
+
+#[bingfa::test]
+fn a_cancelled_start_leaves_no_process_behind() {
+    let _dog = Watchdog::new("cancelled start");
+    let name = format!("cancelled-{:?}", thread::current().id());
+    let there = || {
+        let children = process::active_children();
+        children.iter().any(|child| child.name() == name)
+    };
+    for yields in [0, 1, 10, 100] {
+        let starter = coroutine::spawn({
+            let name = name.clone();
+            move || drop(Manager::builder().name(name).start())
+        });
+        for _ in 0..yields {
+            thread::yield_now();
+        }
+        starter.cancel();
+        let _ = starter.join(); // it may have been faster
+        until(|| !there());
+    }
+    let starter = coroutine::spawn({
+        let name = name.clone();
+        move || drop(Manager::builder().name(name).start())
+    });
+    until(|| starter.is_finished() || there()); // it has a process, which has not begun
+    starter.cancel();
+    let _ = starter.join();
+    until(|| !there());
+}

@@ -39,6 +39,7 @@ impl Builder {
     }
 
     /// The name that messages and snapshots show.
+    #[doc(alias = "setName")]
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into().into());
         self
@@ -60,6 +61,7 @@ impl Builder {
     /// Whether the process may end without waiting for it. Default: true, as for threads.
     ///
     /// What is not a daemon is waited for when `main` returns or `exit` is called.
+    #[doc(alias = "setDaemon")]
     pub fn daemon(mut self, daemon: bool) -> Self {
         self.keep_process = !daemon;
         self

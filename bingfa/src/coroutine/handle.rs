@@ -115,6 +115,9 @@ impl<T> JoinHandle<T> {
     /// # Errors
     /// The handle itself, if the coroutine has not ended by then.
     ///
+    /// # Cancellation
+    /// A cancelled waiter detaches the coroutine, which goes on.
+    ///
     /// # Examples
     /// ```
     /// use std::time::Duration;
@@ -136,6 +139,8 @@ impl<T> JoinHandle<T> {
     }
 
     /// True once the coroutine has ended, so that `join` does not wait.
+    #[doc(alias = "is_alive")]
+    #[doc(alias = "done")]
     pub fn is_finished(&self) -> bool {
         self.0.is_done()
     }

@@ -156,6 +156,9 @@ pub fn park() {
 }
 
 /// As [`park`], but waits for at most `limit`.
+///
+/// # Cancellation
+/// A cancel or an expired timeout unwinds; the token stays.
 #[track_caller]
 pub fn park_timeout(limit: Duration) {
     wait::park_user(Instant::now().checked_add(limit));

@@ -109,6 +109,9 @@ impl<T> ScopedJoinHandle<'_, T> {
     ///
     /// # Errors
     /// The payload of the coroutine's panic, or of its cancel.
+    ///
+    /// # Cancellation
+    /// A cancelled waiter leaves the coroutine to the scope.
     #[track_caller]
     pub fn join(mut self) -> Result<T> {
         self.handle.take().expect("joined once").join()
@@ -118,6 +121,9 @@ impl<T> ScopedJoinHandle<'_, T> {
     ///
     /// # Errors
     /// The handle itself, if the coroutine has not ended by then.
+    ///
+    /// # Cancellation
+    /// A cancelled waiter leaves the coroutine to the scope.
     #[track_caller]
     pub fn join_timeout(mut self, limit: Duration) -> std::result::Result<Result<T>, Self> {
         match self.handle.take().expect("joined once").join_timeout(limit) {

@@ -185,6 +185,9 @@ impl<T: DeserializeOwned> Receiver<T> {
     }
 
     /// The items as they come, until there is no sender any more or one cannot be decoded.
+    ///
+    /// # Cancellation
+    /// Who is cancelled while it waits for the next one has taken nothing.
     pub fn iter(&self) -> impl Iterator<Item = T> + '_ {
         std::iter::from_fn(|| self.recv().ok())
     }

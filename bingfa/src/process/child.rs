@@ -82,6 +82,7 @@ pub(super) fn variable(role: Role, parent: i32) -> String {
 ///     assert_eq!(child.join().unwrap(), 42);
 /// }
 /// ```
+#[doc(alias = "freeze_support")]
 pub fn init() {
     INIT.store(true, SeqCst);
     let pending = PENDING

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use crate::park::select::{Selectable, Ticket};
 use crate::sync::exchange::ends::{self, ReceiveEnd, SendEnd, WeakEnd};
-use crate::sync::exchange::{Fifo, Get, GetError, Put, PutError};
+use crate::sync::exchange::{Fifo, Get, GetError, Put, PutError, SendTimeoutError};
 
 /// The sending end of a channel. Clones send into the same channel; it may also be shared
 /// by reference.
@@ -29,15 +29,6 @@ pub struct Receiver<T>(ReceiveEnd<T>);
 
 /// A sender that does not keep its channel connected; see [`Sender::downgrade`].
 pub struct WeakSender<T>(WeakEnd<T>);
-
-/// Why [`send_timeout`](Sender::send_timeout) gave the message back.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum SendTimeoutError<T> {
-    /// No room for so long (in a rendezvous: nobody to take it).
-    Timeout(T),
-    /// No receiver is left.
-    Disconnected(T),
-}
 
 // As std's: a panic leaves nothing half done in them.
 impl<T> UnwindSafe for Sender<T> {}
@@ -87,15 +78,6 @@ fn timeout_error(error: GetError) -> RecvTimeoutError {
     match error {
         GetError::Empty => RecvTimeoutError::Timeout,
         GetError::Closed => RecvTimeoutError::Disconnected,
-    }
-}
-
-impl<T> From<PutError<T>> for SendTimeoutError<T> {
-    fn from(error: PutError<T>) -> Self {
-        match error {
-            PutError::Full(message) => SendTimeoutError::Timeout(message),
-            PutError::Closed(message) => SendTimeoutError::Disconnected(message),
-        }
     }
 }
 
@@ -322,35 +304,6 @@ impl<T> fmt::Debug for WeakSender<T> {
         f.write_str("WeakSender(..)")
     }
 }
-
-impl<T> SendTimeoutError<T> {
-    /// The message.
-    pub fn into_inner(self) -> T {
-        match self {
-            SendTimeoutError::Timeout(message) | SendTimeoutError::Disconnected(message) => message,
-        }
-    }
-}
-
-impl<T> fmt::Debug for SendTimeoutError<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            SendTimeoutError::Timeout(_) => "Timeout(..)",
-            SendTimeoutError::Disconnected(_) => "Disconnected(..)",
-        })
-    }
-}
-
-impl<T> fmt::Display for SendTimeoutError<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            SendTimeoutError::Timeout(_) => "timed out waiting for room in a channel",
-            SendTimeoutError::Disconnected(_) => "sending on a closed channel",
-        })
-    }
-}
-
-impl<T> std::error::Error for SendTimeoutError<T> {}
 
 /// A send under way: to be awaited, or to be an arm of a [`Select`](super::Select).
 ///

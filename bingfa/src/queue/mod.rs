@@ -57,12 +57,12 @@ mod selecting;
 mod simple;
 
 pub use crate::sync::exchange::{
-    Closed, Fifo, Get, GetError, Join, Lifo, Order, Priority, Put, PutError, TooManyDone,
-    Unfinished,
+    Closed, Fifo, Get, GetError, Join, Lifo, Order, Priority, Put, PutError, SendTimeoutError,
+    TooManyDone, Unfinished,
 };
 pub use channel::{
-    Receiver, ReceiverIntoIter, ReceiverIter, ReceiverTryIter, Receiving, SendTimeoutError, Sender,
-    Sending, WeakSender, bounded, rendezvous, unbounded,
+    Receiver, ReceiverIntoIter, ReceiverIter, ReceiverTryIter, Receiving, Sender, Sending,
+    WeakSender, bounded, rendezvous, unbounded,
 };
 pub use queues::{IntoIter, Iter, LifoQueue, PriorityQueue, Queue, QueueOf, TryIter};
 pub use select::{Select, Selectable};

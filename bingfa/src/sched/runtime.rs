@@ -566,6 +566,10 @@ impl Runtime {
     ///
     /// # Panics
     /// If `f` panics, or no ring, epoll or stack could be had.
+    ///
+    /// # Cancellation
+    /// On a plain thread nobody can cancel `f`; a [`time::timeout`](crate::time::timeout) around
+    /// the call counts inside as well. In a coroutine `f` is a part of it, and unwinds with it.
     #[track_caller]
     pub fn run<T>(&self, f: impl FnOnce() -> T) -> T {
         crate::sched::guest::run(

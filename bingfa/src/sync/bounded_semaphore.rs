@@ -192,13 +192,33 @@ impl BoundedSemaphore {
     /// See [`Semaphore`].
     #[track_caller]
     pub fn acquire_arc(self: &Arc<Self>) -> ArcSemaphorePermit {
-        self.acquire().into_arc(Owner::Bounded(self.clone()))
+        self.acquire().into_arc(Owner::from(self))
     }
 
     /// As [`try_acquire`](Self::try_acquire), with a permit that keeps the semaphore alive.
     pub fn try_acquire_arc(self: &Arc<Self>) -> Option<ArcSemaphorePermit> {
         let permit = self.try_acquire()?;
-        Some(permit.into_arc(Owner::Bounded(self.clone())))
+        Some(permit.into_arc(Owner::from(self)))
+    }
+
+    /// As [`acquire_timeout`](Self::acquire_timeout), with a permit that keeps the semaphore alive.
+    ///
+    /// # Cancellation
+    /// See [`Semaphore`].
+    #[track_caller]
+    pub fn acquire_arc_timeout(self: &Arc<Self>, limit: Duration) -> Option<ArcSemaphorePermit> {
+        let permit = self.acquire_timeout(limit)?;
+        Some(permit.into_arc(Owner::from(self)))
+    }
+
+    /// As [`acquire_deadline`](Self::acquire_deadline), with a permit that keeps the semaphore alive.
+    ///
+    /// # Cancellation
+    /// See [`Semaphore`].
+    #[track_caller]
+    pub fn acquire_arc_deadline(self: &Arc<Self>, deadline: Instant) -> Option<ArcSemaphorePermit> {
+        let permit = self.acquire_deadline(deadline)?;
+        Some(permit.into_arc(Owner::from(self)))
     }
 
     /// As [`acquire_async`](Self::acquire_async), with a permit that keeps the semaphore alive.
@@ -210,7 +230,79 @@ impl BoundedSemaphore {
     /// As for [`Semaphore::acquire_async`].
     pub async fn acquire_arc_async(self: &Arc<Self>) -> ArcSemaphorePermit {
         let permit = self.acquire_async().await;
-        permit.into_arc(Owner::Bounded(self.clone()))
+        permit.into_arc(Owner::from(self))
+    }
+
+    /// As [`acquire_many`](Self::acquire_many), with permits that keep the semaphore alive.
+    ///
+    /// # Panics
+    /// If there can never be so many.
+    ///
+    /// # Cancellation
+    /// See [`Semaphore`].
+    ///
+    /// # Examples
+    /// ```
+    /// use bingfa::coroutine;
+    /// use bingfa::sync::{Arc, BoundedSemaphore};
+    ///
+    /// let megabytes = Arc::new(BoundedSemaphore::new(64));
+    /// let some = megabytes.acquire_many_arc(48);
+    /// assert!(megabytes.try_acquire_many_arc(32).is_none());
+    /// coroutine::spawn(move || drop(some)).join().unwrap();
+    /// assert_eq!(megabytes.available_permits(), 64);
+    /// ```
+    #[track_caller]
+    pub fn acquire_many_arc(self: &Arc<Self>, count: usize) -> ArcSemaphorePermit {
+        self.acquire_many(count).into_arc(Owner::from(self))
+    }
+
+    /// As [`try_acquire_many`](Self::try_acquire_many), with permits that keep the semaphore
+    /// alive.
+    pub fn try_acquire_many_arc(self: &Arc<Self>, count: usize) -> Option<ArcSemaphorePermit> {
+        let permit = self.try_acquire_many(count)?;
+        Some(permit.into_arc(Owner::from(self)))
+    }
+
+    /// As [`acquire_many_timeout`](Self::acquire_many_timeout), with permits that keep the semaphore alive.
+    ///
+    /// # Cancellation
+    /// See [`Semaphore`].
+    #[track_caller]
+    pub fn acquire_many_arc_timeout(
+        self: &Arc<Self>,
+        count: usize,
+        limit: Duration,
+    ) -> Option<ArcSemaphorePermit> {
+        let permit = self.acquire_many_timeout(count, limit)?;
+        Some(permit.into_arc(Owner::from(self)))
+    }
+
+    /// As [`acquire_many_deadline`](Self::acquire_many_deadline), with permits that keep the semaphore alive.
+    ///
+    /// # Cancellation
+    /// See [`Semaphore`].
+    #[track_caller]
+    pub fn acquire_many_arc_deadline(
+        self: &Arc<Self>,
+        count: usize,
+        deadline: Instant,
+    ) -> Option<ArcSemaphorePermit> {
+        let permit = self.acquire_many_deadline(count, deadline)?;
+        Some(permit.into_arc(Owner::from(self)))
+    }
+
+    /// As [`acquire_many_async`](Self::acquire_many_async), with permits that keep the
+    /// semaphore alive.
+    ///
+    /// # Panics
+    /// If there can never be so many.
+    ///
+    /// # Cancellation
+    /// As for [`Semaphore::acquire_async`].
+    pub async fn acquire_many_arc_async(self: &Arc<Self>, count: usize) -> ArcSemaphorePermit {
+        let permit = self.acquire_many_async(count).await;
+        permit.into_arc(Owner::from(self))
     }
 
     /// Puts permits back that were taken and [forgotten](SemaphorePermit::forget), and serves

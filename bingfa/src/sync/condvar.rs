@@ -166,14 +166,60 @@ impl Condvar {
     #[track_caller]
     pub fn wait_timeout_while<'a, T, F>(
         &self,
-        mut guard: MutexGuard<'a, T>,
+        guard: MutexGuard<'a, T>,
         dur: Duration,
+        condition: F,
+    ) -> TimedResult<'a, T>
+    where
+        F: FnMut(&mut T) -> bool,
+    {
+        self.wait_while_until(guard, Instant::now().checked_add(dur), condition)
+    }
+
+    /// As [`wait_timeout_while`](Self::wait_timeout_while), until `deadline`.
+    ///
+    /// # Errors
+    /// With the guard, if the mutex is poisoned.
+    ///
+    /// # Panics
+    /// If others wait with another mutex.
+    ///
+    /// # Cancellation
+    /// See [`Condvar`].
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::{Duration, Instant};
+    /// use bingfa::sync::{Condvar, Mutex};
+    ///
+    /// let (jobs, changed) = (Mutex::new(0), Condvar::new());
+    /// let soon = Instant::now() + Duration::from_millis(1);
+    /// let waited = changed.wait_deadline_while(jobs.lock().unwrap(), soon, |jobs| *jobs == 0);
+    /// assert!(waited.unwrap().1.timed_out());
+    /// ```
+    #[track_caller]
+    pub fn wait_deadline_while<'a, T, F>(
+        &self,
+        guard: MutexGuard<'a, T>,
+        deadline: Instant,
+        condition: F,
+    ) -> TimedResult<'a, T>
+    where
+        F: FnMut(&mut T) -> bool,
+    {
+        self.wait_while_until(guard, Some(deadline), condition)
+    }
+
+    #[track_caller]
+    fn wait_while_until<'a, T, F>(
+        &self,
+        mut guard: MutexGuard<'a, T>,
+        deadline: Option<Instant>,
         mut condition: F,
     ) -> TimedResult<'a, T>
     where
         F: FnMut(&mut T) -> bool,
     {
-        let deadline = Instant::now().checked_add(dur);
         loop {
             if !condition(&mut *guard) {
                 return Ok((guard, WaitTimeoutResult::new(false)));
@@ -185,7 +231,37 @@ impl Condvar {
         }
     }
 
+    /// As [`wait_timeout`](Self::wait_timeout), in milliseconds; false: the time was over.
+    ///
+    /// # Errors
+    /// With the guard, if the mutex is poisoned.
+    ///
+    /// # Panics
+    /// If others wait with another mutex.
+    ///
+    /// # Cancellation
+    /// See [`Condvar`].
+    #[deprecated(
+        since = "0.1.0",
+        note = "replaced by `bingfa::sync::Condvar::wait_timeout`, as in std"
+    )]
+    #[track_caller]
+    pub fn wait_timeout_ms<'a, T>(
+        &self,
+        guard: MutexGuard<'a, T>,
+        ms: u32,
+    ) -> LockResult<(MutexGuard<'a, T>, bool)> {
+        let in_time = |(guard, result): (_, WaitTimeoutResult)| (guard, !result.timed_out());
+        match self.wait_timeout(guard, Duration::from_millis(u64::from(ms))) {
+            Ok(waited) => Ok(in_time(waited)),
+            Err(error) => Err(PoisonError::new(in_time(error.into_inner()))),
+        }
+    }
+
     /// Unlocks the mutex, waits for a notification, as an async task, and locks it again.
+    ///
+    /// The guard is not `Send`, and so neither is the future; one that is comes from
+    /// [`wait_arc_async`](Self::wait_arc_async).
     ///
     /// # Errors
     /// With the guard, if the mutex is poisoned.
@@ -198,11 +274,7 @@ impl Condvar {
         guard: MutexGuard<'a, T>,
     ) -> LockResult<MutexGuard<'a, T>> {
         let mutex = guard.mutex();
-        let mut notified = pin!(NotifiedFuture::new(&self.raw));
-        notified.as_ref().enqueue();
-        drop(guard);
-        notified.as_mut().await;
-        let pass_on = PassOn(&self.raw);
+        let pass_on = self.notified(guard).await;
         let guard = mutex.lock_async().await;
         std::mem::forget(pass_on);
         guard
@@ -243,13 +315,23 @@ impl Condvar {
         self.raw.notify_all();
     }
 
+    /// Drops the guard once the wait of an async task has begun, and waits for its notification;
+    /// which is to be forgotten when the task has the mutex again.
+    pub(super) async fn notified<G>(&self, guard: G) -> PassOn<'_> {
+        let mut notified = pin!(NotifiedFuture::new(&self.raw));
+        notified.as_ref().enqueue();
+        drop(guard);
+        notified.as_mut().await;
+        PassOn(&self.raw)
+    }
+
     /// True: the deadline has passed.
     ///
     /// Inlined, as all that lies on the stack of a waiting coroutine has to come back to the
     /// caches when it is woken.
     #[inline(always)]
     #[track_caller]
-    fn wait_until<'a, T>(
+    pub(super) fn wait_until<'a, T>(
         &self,
         guard: MutexGuard<'a, T>,
         deadline: Option<Instant>,
@@ -291,7 +373,7 @@ fn timed<T>((guard, timed_out): (MutexGuard<'_, T>, bool)) -> TimedResult<'_, T>
 }
 
 /// A task that was notified, and goes before it has the mutex.
-struct PassOn<'a>(&'a RawCondvar);
+pub(super) struct PassOn<'a>(&'a RawCondvar);
 
 impl Drop for PassOn<'_> {
     fn drop(&mut self) {

@@ -7,7 +7,7 @@
 
 use std::cell::UnsafeCell;
 use std::fmt;
-use std::ops::Deref;
+use std::ops::{Deref, DerefMut};
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::time::{Duration, Instant};
 
@@ -137,6 +137,31 @@ impl<T, F: FnOnce() -> T> LazyLock<T, F> {
         this.made().expect("waited for")
     }
 
+    /// The value of one that nobody else can reach, which is made now if nobody has used it
+    /// before.
+    ///
+    /// # Panics
+    /// As for [`force`](Self::force).
+    ///
+    /// # Cancellation
+    /// See [`LazyLock`].
+    ///
+    /// # Examples
+    /// ```
+    /// use bingfa::sync::LazyLock;
+    ///
+    /// let mut list = LazyLock::new(|| vec![1]);
+    /// LazyLock::force_mut(&mut list).push(2);
+    /// list.push(3); // the same
+    /// assert_eq!(*list, [1, 2, 3]);
+    /// ```
+    #[inline]
+    #[track_caller]
+    pub fn force_mut(this: &mut Self) -> &mut T {
+        Self::force(this);
+        Self::get_mut(this).expect("made")
+    }
+
     /// Makes the value, on behalf of `once`.
     #[cold]
     fn make(&self) {
@@ -152,6 +177,33 @@ impl<T, F: FnOnce() -> T> LazyLock<T, F> {
 }
 
 impl<T, F> LazyLock<T, F> {
+    /// The value, if it has been made.
+    ///
+    /// # Examples
+    /// ```
+    /// use bingfa::sync::LazyLock;
+    ///
+    /// let answer = LazyLock::new(|| 42);
+    /// assert_eq!(LazyLock::get(&answer), None);
+    /// assert_eq!(*answer, 42);
+    /// assert_eq!(LazyLock::get(&answer), Some(&42));
+    /// ```
+    #[inline]
+    #[must_use]
+    pub fn get(this: &Self) -> Option<&T> {
+        this.made()
+    }
+
+    /// The value of one that nobody else can reach, if it has been made.
+    #[inline]
+    #[must_use]
+    pub fn get_mut(this: &mut Self) -> Option<&mut T> {
+        match this.state.get_mut() {
+            State::Made(value) => Some(value),
+            State::Not(_) | State::Gone => None,
+        }
+    }
+
     #[inline]
     fn made(&self) -> Option<&T> {
         if !self.once.is_done() {
@@ -172,6 +224,15 @@ impl<T, F: FnOnce() -> T> Deref for LazyLock<T, F> {
     #[track_caller]
     fn deref(&self) -> &T {
         Self::force(self)
+    }
+}
+
+/// Makes the value if nobody has used it before; see [`LazyLock::force_mut`].
+impl<T, F: FnOnce() -> T> DerefMut for LazyLock<T, F> {
+    #[inline]
+    #[track_caller]
+    fn deref_mut(&mut self) -> &mut T {
+        Self::force_mut(self)
     }
 }
 

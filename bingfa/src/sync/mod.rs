@@ -32,6 +32,8 @@ mod bounded_semaphore;
 #[cfg(not(loom))]
 mod condvar;
 #[cfg(not(loom))]
+mod condvar_arc;
+#[cfg(not(loom))]
 mod event;
 pub(crate) mod exchange;
 #[cfg(not(loom))]

@@ -21,12 +21,14 @@ use std::cell::Cell;
 use std::fmt;
 use std::future::poll_fn;
 use std::marker::PhantomData;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
 #[doc(no_inline)]
 pub use std::sync::mpsc::{RecvError, RecvTimeoutError, SendError, TryRecvError, TrySendError};
 
+pub use super::exchange::SendTimeoutError;
 use super::exchange::ends::{self, ReceiveEnd, SendEnd};
 use super::exchange::{Get, GetError, Put, PutError};
 
@@ -42,6 +44,14 @@ pub struct Receiver<T> {
     /// One receiver at a time, as with std.
     _not_sync: PhantomData<Cell<()>>,
 }
+
+// As std's: a panic leaves nothing half done in them.
+impl<T> UnwindSafe for Sender<T> {}
+impl<T> RefUnwindSafe for Sender<T> {}
+impl<T> UnwindSafe for SyncSender<T> {}
+impl<T> RefUnwindSafe for SyncSender<T> {}
+impl<T> UnwindSafe for Receiver<T> {}
+impl<T> RefUnwindSafe for Receiver<T> {}
 
 /// A channel with room for all messages.
 ///
@@ -103,11 +113,52 @@ impl<T> SyncSender<T> {
             .map_err(|error| SendError(error.into_inner()))
     }
 
-    /// As [`send`](Self::send), for `async` code. Dropped before the message was taken, the future
-    /// drops the message.
+    /// As [`send`](Self::send), but waits for at most `timeout`. (Unstable in std.)
+    ///
+    /// # Errors
+    /// [`SendTimeoutError`] with the message.
+    ///
+    /// # Cancellation
+    /// As for `send`.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    /// use bingfa::sync::mpsc::{SendTimeoutError, sync_channel};
+    ///
+    /// let (sender, receiver) = sync_channel(1);
+    /// sender.send_timeout(1, Duration::from_millis(1)).unwrap();
+    /// let late = sender.send_timeout(2, Duration::from_millis(1));
+    /// assert_eq!(late, Err(SendTimeoutError::Timeout(2)));
+    /// drop(receiver);
+    /// let gone = sender.send_timeout(2, Duration::from_millis(1));
+    /// assert_eq!(gone, Err(SendTimeoutError::Disconnected(2)));
+    /// ```
+    #[track_caller]
+    pub fn send_timeout(&self, t: T, timeout: Duration) -> Result<(), SendTimeoutError<T>> {
+        let deadline = Instant::now().checked_add(timeout);
+        Ok(self.0.exchange().put(t, deadline, &"send")?)
+    }
+
+    /// As [`send`](Self::send), but waits at most until `deadline`.
+    ///
+    /// # Errors
+    /// [`SendTimeoutError`] with the message.
+    ///
+    /// # Cancellation
+    /// As for `send`.
+    #[track_caller]
+    pub fn send_deadline(&self, t: T, deadline: Instant) -> Result<(), SendTimeoutError<T>> {
+        Ok(self.0.exchange().put(t, Some(deadline), &"send")?)
+    }
+
+    /// As [`send`](Self::send), for `async` code.
     ///
     /// # Errors
     /// As for `send`.
+    ///
+    /// # Cancellation
+    /// Dropped before the message was taken, the future drops the message.
     pub async fn send_async(&self, t: T) -> Result<(), SendError<T>> {
         let mut put = pin!(Put::new(self.0.exchange(), t));
         poll_fn(|context| put.as_mut().poll(context))
@@ -186,11 +237,14 @@ impl<T> Receiver<T> {
             })
     }
 
-    /// As [`recv`](Self::recv), for `async` code. Dropped before it is ready, the future takes
-    /// nothing.
+    /// As [`recv`](Self::recv), for `async` code.
     ///
     /// # Errors
     /// As for `recv`.
+    ///
+    /// # Cancellation
+    /// Dropped before it is ready, the future takes nothing; a message that it was just given
+    /// goes back to the head of the channel.
     pub async fn recv_async(&self) -> Result<T, RecvError> {
         let mut get = pin!(Get::new(self.end.exchange()));
         poll_fn(|context| get.as_mut().poll(context))

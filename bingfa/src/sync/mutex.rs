@@ -236,6 +236,53 @@ impl<T: ?Sized> Mutex<T> {
         poison::wrap_try(taken, || self.locked_arc())
     }
 
+    /// As [`lock_timeout`](Self::lock_timeout), with a guard that keeps the lock alive.
+    ///
+    /// # Errors
+    /// As [`lock_timeout`](Self::lock_timeout).
+    ///
+    /// # Cancellation
+    /// As for [`lock`](Self::lock).
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    /// use bingfa::sync::{Arc, Mutex, TryLockError};
+    ///
+    /// let lock = Arc::new(Mutex::new(()));
+    /// let guard = lock.lock_arc_timeout(Duration::from_millis(1)).unwrap();
+    /// let late = lock.lock_arc_timeout(Duration::from_millis(1));
+    /// assert!(matches!(late, Err(TryLockError::WouldBlock)));
+    /// ```
+    #[track_caller]
+    pub fn lock_arc_timeout(self: &Arc<Self>, limit: Duration) -> TryLockResult<ArcMutexGuard<T>> {
+        self.try_lock_arc_until(Instant::now().checked_add(limit))
+    }
+
+    /// As [`lock_deadline`](Self::lock_deadline), with a guard that keeps the lock alive.
+    ///
+    /// # Errors
+    /// As [`lock_timeout`](Self::lock_timeout).
+    ///
+    /// # Cancellation
+    /// As for [`lock`](Self::lock).
+    #[track_caller]
+    pub fn lock_arc_deadline(
+        self: &Arc<Self>,
+        deadline: Instant,
+    ) -> TryLockResult<ArcMutexGuard<T>> {
+        self.try_lock_arc_until(Some(deadline))
+    }
+
+    #[track_caller]
+    fn try_lock_arc_until(
+        self: &Arc<Self>,
+        deadline: Option<Instant>,
+    ) -> TryLockResult<ArcMutexGuard<T>> {
+        let got = self.wait(carrier::ANONYMOUS, deadline);
+        poison::wrap_try(got, || self.locked_arc())
+    }
+
     /// Waits for the lock, as an async task, and takes it, with a guard that keeps the lock
     /// alive and may be held across `.await`s that move the task.
     ///
@@ -298,11 +345,7 @@ impl<T: ?Sized> Mutex<T> {
 
     /// The same of a caller that holds the lock as somebody whom nobody knows.
     fn locked_arc(self: &Arc<Self>) -> LockResult<ArcMutexGuard<T>> {
-        let guard = ArcMutexGuard {
-            mutex: self.clone(),
-            before: Before::now(),
-        };
-        poison::wrap(self.raw.is_poisoned(), guard)
+        poison::wrap(self.raw.is_poisoned(), ArcMutexGuard::of(self.clone()))
     }
 
     /// A guard goes.
@@ -416,6 +459,19 @@ impl<T: ?Sized> ArcMutexGuard<T> {
     /// The lock that this is a guard of.
     pub fn mutex(guard: &Self) -> &Arc<Mutex<T>> {
         &guard.mutex
+    }
+
+    /// The caller holds the lock as somebody whom nobody knows.
+    pub(super) fn of(mutex: Arc<Mutex<T>>) -> Self {
+        let before = Before::now();
+        Self { mutex, before }
+    }
+
+    /// The lock, which stays locked.
+    pub(super) fn into_mutex(guard: Self) -> Arc<Mutex<T>> {
+        let guard = ManuallyDrop::new(guard);
+        // SAFETY: moved out of a guard that is not used or dropped any more.
+        unsafe { std::ptr::read(&raw const guard.mutex) }
     }
 }
 

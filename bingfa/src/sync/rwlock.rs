@@ -176,6 +176,45 @@ impl<T: ?Sized> RwLock<T> {
         poison::wrap_try(read, || self.reading_arc())
     }
 
+    /// As [`read_timeout`](Self::read_timeout), with a guard that keeps the lock alive.
+    ///
+    /// # Errors
+    /// As [`read_timeout`](Self::read_timeout).
+    ///
+    /// # Cancellation
+    /// As for [`read`](Self::read).
+    #[track_caller]
+    pub fn read_arc_timeout(
+        self: &Arc<Self>,
+        limit: Duration,
+    ) -> TryLockResult<ArcRwLockReadGuard<T>> {
+        self.try_read_arc_until(Instant::now().checked_add(limit))
+    }
+
+    /// As [`read_deadline`](Self::read_deadline), with a guard that keeps the lock alive.
+    ///
+    /// # Errors
+    /// As [`read_timeout`](Self::read_timeout).
+    ///
+    /// # Cancellation
+    /// As for [`read`](Self::read).
+    #[track_caller]
+    pub fn read_arc_deadline(
+        self: &Arc<Self>,
+        deadline: Instant,
+    ) -> TryLockResult<ArcRwLockReadGuard<T>> {
+        self.try_read_arc_until(Some(deadline))
+    }
+
+    #[track_caller]
+    fn try_read_arc_until(
+        self: &Arc<Self>,
+        deadline: Option<Instant>,
+    ) -> TryLockResult<ArcRwLockReadGuard<T>> {
+        let got = self.wait_to_read(carrier::ANONYMOUS, deadline);
+        poison::wrap_try(got, || self.reading_arc())
+    }
+
     /// As [`read_async`](Self::read_async), with a guard that keeps the lock alive and may
     /// be held across `.await`s that move the task.
     ///
@@ -287,6 +326,45 @@ impl<T: ?Sized> RwLock<T> {
         poison::wrap_try(self.raw.try_write(carrier::ANONYMOUS), || {
             self.writing_arc()
         })
+    }
+
+    /// As [`write_timeout`](Self::write_timeout), with a guard that keeps the lock alive.
+    ///
+    /// # Errors
+    /// As [`write_timeout`](Self::write_timeout).
+    ///
+    /// # Cancellation
+    /// As for [`write`](Self::write).
+    #[track_caller]
+    pub fn write_arc_timeout(
+        self: &Arc<Self>,
+        limit: Duration,
+    ) -> TryLockResult<ArcRwLockWriteGuard<T>> {
+        self.try_write_arc_until(Instant::now().checked_add(limit))
+    }
+
+    /// As [`write_deadline`](Self::write_deadline), with a guard that keeps the lock alive.
+    ///
+    /// # Errors
+    /// As [`write_timeout`](Self::write_timeout).
+    ///
+    /// # Cancellation
+    /// As for [`write`](Self::write).
+    #[track_caller]
+    pub fn write_arc_deadline(
+        self: &Arc<Self>,
+        deadline: Instant,
+    ) -> TryLockResult<ArcRwLockWriteGuard<T>> {
+        self.try_write_arc_until(Some(deadline))
+    }
+
+    #[track_caller]
+    fn try_write_arc_until(
+        self: &Arc<Self>,
+        deadline: Option<Instant>,
+    ) -> TryLockResult<ArcRwLockWriteGuard<T>> {
+        let got = self.wait_to_write(carrier::ANONYMOUS, deadline);
+        poison::wrap_try(got, || self.writing_arc())
     }
 
     /// As [`write_async`](Self::write_async), with a guard that keeps the lock alive and may

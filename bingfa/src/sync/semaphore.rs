@@ -212,6 +212,37 @@ impl Semaphore {
         self.try_acquire_many_arc(1)
     }
 
+    /// As [`acquire_timeout`](Self::acquire_timeout), with a permit that keeps the semaphore alive.
+    ///
+    /// # Cancellation
+    /// See [`Semaphore`].
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    /// use bingfa::sync::{Arc, Semaphore};
+    ///
+    /// let slots = Arc::new(Semaphore::new(1));
+    /// let permit = slots.acquire_arc_timeout(Duration::from_millis(1)).unwrap();
+    /// assert!(slots.acquire_arc_timeout(Duration::from_millis(1)).is_none());
+    /// drop(permit);
+    /// ```
+    #[track_caller]
+    pub fn acquire_arc_timeout(self: &Arc<Self>, limit: Duration) -> Option<ArcSemaphorePermit> {
+        let permit = self.acquire_timeout(limit)?;
+        Some(permit.into_arc(Owner::from(self)))
+    }
+
+    /// As [`acquire_deadline`](Self::acquire_deadline), with a permit that keeps the semaphore alive.
+    ///
+    /// # Cancellation
+    /// See [`Semaphore`].
+    #[track_caller]
+    pub fn acquire_arc_deadline(self: &Arc<Self>, deadline: Instant) -> Option<ArcSemaphorePermit> {
+        let permit = self.acquire_deadline(deadline)?;
+        Some(permit.into_arc(Owner::from(self)))
+    }
+
     /// As [`acquire_async`](Self::acquire_async), with a permit that keeps the semaphore alive.
     ///
     /// # Cancellation
@@ -233,6 +264,34 @@ impl Semaphore {
     /// alive.
     pub fn try_acquire_many_arc(self: &Arc<Self>, count: usize) -> Option<ArcSemaphorePermit> {
         let permit = self.try_acquire_many(count)?;
+        Some(permit.into_arc(Owner::from(self)))
+    }
+
+    /// As [`acquire_many_timeout`](Self::acquire_many_timeout), with permits that keep the semaphore alive.
+    ///
+    /// # Cancellation
+    /// See [`Semaphore`].
+    #[track_caller]
+    pub fn acquire_many_arc_timeout(
+        self: &Arc<Self>,
+        count: usize,
+        limit: Duration,
+    ) -> Option<ArcSemaphorePermit> {
+        let permit = self.acquire_many_timeout(count, limit)?;
+        Some(permit.into_arc(Owner::from(self)))
+    }
+
+    /// As [`acquire_many_deadline`](Self::acquire_many_deadline), with permits that keep the semaphore alive.
+    ///
+    /// # Cancellation
+    /// See [`Semaphore`].
+    #[track_caller]
+    pub fn acquire_many_arc_deadline(
+        self: &Arc<Self>,
+        count: usize,
+        deadline: Instant,
+    ) -> Option<ArcSemaphorePermit> {
+        let permit = self.acquire_many_deadline(count, deadline)?;
         Some(permit.into_arc(Owner::from(self)))
     }
 
@@ -375,6 +434,12 @@ pub(super) enum Owner {
 impl From<&Arc<Semaphore>> for Owner {
     fn from(semaphore: &Arc<Semaphore>) -> Self {
         Owner::Plain(semaphore.clone())
+    }
+}
+
+impl From<&Arc<BoundedSemaphore>> for Owner {
+    fn from(semaphore: &Arc<BoundedSemaphore>) -> Self {
+        Owner::Bounded(semaphore.clone())
     }
 }
 

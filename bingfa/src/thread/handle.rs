@@ -194,6 +194,7 @@ impl<T> JoinHandle<T> {
 
     /// True once the thread's closure has ended, so that `join` hardly waits.
     #[doc(alias = "is_alive")]
+    #[doc(alias = "isAlive")]
     pub fn is_finished(&self) -> bool {
         self.0.is_finished()
     }

@@ -79,6 +79,9 @@ pub fn park() {
 }
 
 /// As [`park`], but waits for at most `dur`.
+///
+/// # Cancellation
+/// A cancel or an expired timeout unwinds; the token stays.
 #[track_caller]
 pub fn park_timeout(dur: Duration) {
     wait::park_user(Instant::now().checked_add(dur));

@@ -111,6 +111,9 @@ impl<T> ScopedJoinHandle<'_, T> {
     ///
     /// # Panics
     /// If the thread is the calling one.
+    ///
+    /// # Cancellation
+    /// A cancelled waiter leaves the thread to the scope.
     #[track_caller]
     pub fn join_timeout(self, limit: Duration) -> std::result::Result<Result<T>, Self> {
         let scope = self.scope;

@@ -6,5 +6,7 @@ mod interval;
 mod timeout;
 
 pub use interval::{Interval, interval};
-pub use std::time::{Duration, Instant, SystemTime, SystemTimeError, UNIX_EPOCH};
+pub use std::time::{
+    Duration, Instant, SystemTime, SystemTimeError, TryFromFloatSecsError, UNIX_EPOCH,
+};
 pub use timeout::{Elapsed, timeout, timeout_at};

@@ -130,6 +130,7 @@ impl Client {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     #[doc(alias = "BaseManager.connect")]
+    #[doc(alias = "AuthenticationError")]
     pub fn connect(address: impl ToSocketAddrs, key: &[u8]) -> io::Result<Client> {
         let mut failed = io::Error::new(ErrorKind::InvalidInput, "the name has no address");
         for address in address.to_socket_addrs()? {

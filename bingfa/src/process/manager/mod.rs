@@ -104,6 +104,7 @@ pub use semaphore::{BoundedSemaphore, Semaphore, SemaphorePermit};
 use super::{Fd, JoinHandle, Process};
 use crate::io::socket::{Kind, Socket};
 use crate::net::{TcpListener, ToSocketAddrs};
+use crate::park::cancel;
 use crate::sys::{pass, random};
 use auth::Key;
 use client::Route;
@@ -235,6 +236,7 @@ impl Builder {
     ///
     /// Connections are neither encrypted nor protected against whoever can alter them on the
     /// way: for networks that you trust, or through a tunnel.
+    #[doc(alias = "Listener")]
     pub fn bind(mut self, address: impl ToSocketAddrs) -> Self {
         self.address = Some(address.to_socket_addrs().map(Iterator::collect));
         self
@@ -242,6 +244,7 @@ impl Builder {
 
     /// Also listen at a path, for those who know the [`key`](Self::key). Only this user can
     /// connect there. What a manager has left behind that was killed is replaced.
+    #[doc(alias = "Listener")]
     pub fn path(mut self, path: impl AsRef<Path>) -> Self {
         self.path = Some(path.as_ref().into());
         self
@@ -266,6 +269,9 @@ impl Builder {
     /// `InvalidInput` if it is to listen but has no key, or an empty one; `AddrInUse` if
     /// somebody else does; the operating system's, if it makes no process or no more
     /// descriptors.
+    ///
+    /// # Cancellation
+    /// A cancelled start leaves no process behind.
     pub fn start(self) -> io::Result<Manager> {
         static LAST: AtomicU64 = AtomicU64::new(0);
         // Relaxed: the number itself is all that counts.
@@ -302,17 +308,29 @@ impl Builder {
             longest: self.longest,
         };
         let builder = super::Builder::new().name(name).daemon(true);
-        let process = builder.spawn(orders, server::serve)?;
+        // A cancel in there would leave a process behind that we know nothing of.
+        let process = cancel::shield(|| builder.spawn(orders, server::serve))?;
+        let mut begins = Begins(Some(process));
         let client = Client::by(Route::Handed(Socket::new(door, Kind::Datagram)));
         let client = client.map_err(|error| {
-            let _ = process.kill();
             io::Error::new(error.kind(), format!("the manager has not begun: {error}"))
         })?;
         Ok(Manager {
             client,
-            process: Some(process),
+            process: begins.0.take(),
             address,
             bound,
         })
+    }
+}
+
+/// A manager's process that nobody has reached yet; killed unless that comes about.
+struct Begins(Option<JoinHandle<()>>);
+
+impl Drop for Begins {
+    fn drop(&mut self) {
+        if let Some(process) = &self.0 {
+            let _ = process.kill(); // fails only for what is not ours
+        }
     }
 }

@@ -76,6 +76,9 @@ impl<T: Serialize + DeserializeOwned> Proxy<Queue<T>> {
     ///
     /// # Errors
     /// [`TimedOut`](io::ErrorKind::TimedOut) if it is full until then; as for `put`.
+    ///
+    /// # Cancellation
+    /// A cancelled put may have put the item in.
     #[doc(alias = "queue.Full")]
     pub fn put_timeout(&self, item: impl Borrow<T>, limit: Duration) -> io::Result<()> {
         self.put_within(item.borrow(), patience(limit))
@@ -173,6 +176,9 @@ impl<T: Serialize + DeserializeOwned> Proxy<Queue<T>> {
     ///
     /// # Errors
     /// [`TimedOut`](io::ErrorKind::TimedOut) if items are unfinished by then; as for `join`.
+    ///
+    /// # Cancellation
+    /// Nothing is lost.
     pub fn join_timeout(&self, limit: Duration) -> io::Result<()> {
         self.join_within(patience(limit))
     }

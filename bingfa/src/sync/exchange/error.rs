@@ -130,3 +130,50 @@ impl From<Closed> for GetError {
         GetError::Closed
     }
 }
+
+/// Why a send to a channel with a time limit gave the message back.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum SendTimeoutError<T> {
+    /// No room for so long (in a rendezvous: nobody to take it).
+    Timeout(T),
+    /// No receiver is left.
+    Disconnected(T),
+}
+
+impl<T> SendTimeoutError<T> {
+    /// The message.
+    pub fn into_inner(self) -> T {
+        match self {
+            SendTimeoutError::Timeout(message) | SendTimeoutError::Disconnected(message) => message,
+        }
+    }
+}
+
+impl<T> fmt::Debug for SendTimeoutError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            SendTimeoutError::Timeout(_) => "Timeout(..)",
+            SendTimeoutError::Disconnected(_) => "Disconnected(..)",
+        })
+    }
+}
+
+impl<T> fmt::Display for SendTimeoutError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            SendTimeoutError::Timeout(_) => "timed out waiting for room in a channel",
+            SendTimeoutError::Disconnected(_) => "sending on a closed channel",
+        })
+    }
+}
+
+impl<T> Error for SendTimeoutError<T> {}
+
+impl<T> From<PutError<T>> for SendTimeoutError<T> {
+    fn from(error: PutError<T>) -> Self {
+        match error {
+            PutError::Full(message) => SendTimeoutError::Timeout(message),
+            PutError::Closed(message) => SendTimeoutError::Disconnected(message),
+        }
+    }
+}

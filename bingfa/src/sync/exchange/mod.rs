@@ -32,7 +32,7 @@ mod waiter;
 
 use std::ptr::NonNull;
 
-pub use error::{Closed, GetError, PutError, TooManyDone, Unfinished};
+pub use error::{Closed, GetError, PutError, SendTimeoutError, TooManyDone, Unfinished};
 pub use heap::Priority;
 pub use order::{Fifo, Lifo, Order};
 #[cfg(not(loom))]
