@@ -4,7 +4,7 @@ use std::io;
 use std::panic::Location;
 use std::sync::Arc;
 
-use super::JoinHandle;
+use super::{JoinHandle, Scope, ScopedJoinHandle};
 use crate::sched::queue::TOP_PRIORITY;
 use crate::sched::runtime::Runtime;
 use crate::sched::shells::class_of;
@@ -146,6 +146,37 @@ impl Builder {
         let (task, handle) = new_task(self.into_spawn(Location::caller())?, f);
         worker.push_own(task);
         Ok(JoinHandle(handle))
+    }
+
+    /// Spawns the coroutine in a scope; see [`Scope::spawn`].
+    ///
+    /// # Errors
+    /// As for [`spawn`](Self::spawn).
+    ///
+    /// # Examples
+    /// ```
+    /// use bingfa::coroutine::{self, Builder};
+    ///
+    /// let numbers = vec![1, 2, 3];
+    /// coroutine::scope(|s| {
+    ///     let sum = Builder::new().name("sum").spawn_scoped(s, || numbers.iter().sum::<i32>())?;
+    ///     assert_eq!(sum.name(), Some("sum"));
+    ///     assert_eq!(sum.join().unwrap(), 6);
+    ///     Ok::<(), std::io::Error>(())
+    /// })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn spawn_scoped<'scope, 'env, F, T>(
+        self,
+        scope: &'scope Scope<'scope, 'env>,
+        f: F,
+    ) -> io::Result<ScopedJoinHandle<'scope, T>>
+    where
+        F: FnOnce() -> T + Send + 'scope,
+        T: Send + 'scope,
+    {
+        scope.place(self.into_spawn(Location::caller())?, f)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::future::Future;
 use std::num::NonZeroU64;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::thread::Result;
@@ -79,6 +80,10 @@ pub fn try_current() -> Option<Coroutine> {
 ///
 /// Also a [`Future`] of the same result, on any executor.
 pub struct JoinHandle<T>(pub(super) Handle<T>);
+
+// A result is taken whole or not at all: a panic leaves nothing half done.
+impl<T> UnwindSafe for JoinHandle<T> {}
+impl<T> RefUnwindSafe for JoinHandle<T> {}
 
 impl<T> fmt::Debug for JoinHandle<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -36,6 +36,7 @@ pub use scope::{Scope, ScopedJoinHandle, scope};
 
 pub use crate::park::cancel::Cancelled;
 pub use crate::registry::{Info, State, Waiting};
+pub use std::thread::AccessError;
 
 use std::time::{Duration, Instant};
 

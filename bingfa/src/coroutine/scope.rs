@@ -11,8 +11,11 @@
 
 use std::any::Any;
 use std::collections::HashMap;
+use std::io;
 use std::marker::PhantomData;
-use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
+use std::panic::{
+    AssertUnwindSafe, Location, RefUnwindSafe, UnwindSafe, catch_unwind, resume_unwind,
+};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,9 +23,10 @@ use std::task::{Context, Poll};
 use std::thread::Result;
 use std::time::Duration;
 
-use super::{Coroutine, JoinHandle};
+use super::{Builder, Coroutine, CoroutineId, JoinHandle, State};
 use crate::park::cancel;
 use crate::park::check;
+use crate::park::select::{Selectable, Ticket};
 use crate::park::task::TaskRef;
 use crate::park::wait::{Outcome, Unparker, about_to_wait, wait};
 use crate::sched::spawn::{Spawn, new_task, unjoined};
@@ -85,6 +89,9 @@ pub struct Scope<'scope, 'env: 'scope> {
     env: PhantomData<&'env mut &'env ()>,
 }
 
+// As std's: a panic leaves nothing half done in it.
+impl RefUnwindSafe for Scope<'_, '_> {}
+
 /// The right to the result of a coroutine in a scope; also a [`Future`] of it.
 ///
 /// Dropping it leaves the coroutine to the scope: if it panics (or has panicked), the
@@ -95,6 +102,10 @@ pub struct ScopedJoinHandle<'scope, T> {
     data: Arc<Data>,
     scope: PhantomData<&'scope ()>,
 }
+
+// A result is taken whole or not at all: a panic leaves nothing half done.
+impl<T> UnwindSafe for ScopedJoinHandle<'_, T> {}
+impl<T> RefUnwindSafe for ScopedJoinHandle<'_, T> {}
 
 impl<T> std::fmt::Debug for ScopedJoinHandle<'_, T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -158,6 +169,21 @@ impl<T> ScopedJoinHandle<'_, T> {
     pub fn coroutine(&self) -> Coroutine {
         self.handle().coroutine()
     }
+
+    /// Its id.
+    pub fn id(&self) -> CoroutineId {
+        self.handle().id()
+    }
+
+    /// The name given to its builder.
+    pub fn name(&self) -> Option<&str> {
+        self.handle().name()
+    }
+
+    /// What it does right now; an ended one is [`State::Ready`].
+    pub fn state(&self) -> State {
+        self.handle().state()
+    }
 }
 
 impl<T> Future for ScopedJoinHandle<'_, T> {
@@ -172,6 +198,23 @@ impl<T> Future for ScopedJoinHandle<'_, T> {
             self.handle = None;
         }
         poll
+    }
+}
+
+/// As an arm of a select: the coroutine has ended, so that `join` does not wait.
+impl<T> Selectable for ScopedJoinHandle<'_, T> {
+    fn attempt(&mut self) -> bool {
+        self.is_finished()
+    }
+
+    fn enlist(&mut self, ticket: &Ticket<'_>) -> bool {
+        let handle = self.handle.as_mut().expect("only `join` takes it out");
+        handle.enlist(ticket)
+    }
+
+    fn delist(&mut self) -> bool {
+        let handle = self.handle.as_mut().expect("only `join` takes it out");
+        handle.delist()
     }
 }
 
@@ -283,14 +326,27 @@ impl<'scope> Scope<'scope, '_> {
         F: FnOnce() -> T + Send + 'scope,
         T: Send + 'scope,
     {
-        let at = Location::caller();
+        Builder::new()
+            .spawn_scoped(self, f)
+            .unwrap_or_else(|error| panic!("bingfa: could not spawn a coroutine: {error}"))
+    }
+
+    /// Spawns one that may run on any worker, as `spawn` says.
+    pub(super) fn place<F, T>(
+        &'scope self,
+        spawn: Spawn,
+        f: F,
+    ) -> io::Result<ScopedJoinHandle<'scope, T>>
+    where
+        F: FnOnce() -> T + Send + 'scope,
+        T: Send + 'scope,
+    {
         // Asked for first: a child that cannot be placed would be waited for in vain.
-        let placed = runtime::with_current(|shared| {
-            let (task, handle) = self.child(at, f);
+        runtime::with_current(|shared| {
+            let (task, handle) = self.child(spawn, f);
             shared.place(task);
             handle
-        });
-        placed.unwrap_or_else(|error| panic!("bingfa: could not spawn a coroutine: {error}"))
+        })
     }
 
     /// Spawns a coroutine on the parent's own worker; it may borrow what is not `Sync`.
@@ -304,16 +360,12 @@ impl<'scope> Scope<'scope, '_> {
         T: 'scope,
     {
         let worker = worker::current_or_panic();
-        let (task, handle) = self.child(Location::caller(), f);
+        let (task, handle) = self.child(Spawn::new(Location::caller()), f);
         worker.push_own(task);
         handle
     }
 
-    fn child<F, T>(
-        &'scope self,
-        at: &'static Location<'static>,
-        f: F,
-    ) -> (TaskRef, ScopedJoinHandle<'scope, T>)
+    fn child<F, T>(&'scope self, spawn: Spawn, f: F) -> (TaskRef, ScopedJoinHandle<'scope, T>)
     where
         F: FnOnce() -> T + 'scope,
         T: 'scope,
@@ -332,7 +384,7 @@ impl<'scope> Scope<'scope, '_> {
                 scope.ended(number);
                 None
             })),
-            ..Spawn::new(at)
+            ..spawn
         };
         let (task, handle) = new_task(spawn, f);
         children.running.insert(number, task.clone());

@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::thread::AccessError;
 
 /// Identifies a coroutine-local by the address of its static.
 pub(crate) type LocalId = usize;
@@ -56,9 +57,12 @@ thread_local! {
 }
 
 /// The values of the calling carrier.
-pub(crate) fn with<R>(f: impl FnOnce(&Locals) -> R) -> R {
+///
+/// # Errors
+/// The calling thread is ending, and has dropped them.
+pub(crate) fn try_with<R>(f: impl FnOnce(&Locals) -> R) -> Result<R, AccessError> {
     match super::local::frame() {
-        Some(frame) => f(&frame.locals),
-        None => OF_THREAD.with(f),
+        Some(frame) => Ok(f(&frame.locals)),
+        None => OF_THREAD.try_with(f),
     }
 }

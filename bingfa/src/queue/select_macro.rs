@@ -9,7 +9,7 @@
 /// | `recv(receiver) -> message => ...` | a message of a channel | as of [`Receiving::take`](crate::queue::Receiving::take) |
 /// | `send(sender, message) -> send => ...` | room for a message | as of [`Sending::take`](crate::queue::Sending::take) |
 /// | `join(queue) => ...` | a queue with nothing left to do | |
-/// | `wait(handle) => ...` | the end of its thread or coroutine, so that `join` does not wait | |
+/// | `wait(handle) => ...` | the end of its thread or coroutine (also one of a scope), so that `join` does not wait | |
 /// | `arm(expression) -> arm => ...` | any [`Selectable`](crate::queue::Selectable) | that arm |
 /// | `timeout(duration) => ...` | nothing, for so long; at most one, the last | |
 /// | `default => ...` | nothing right now; instead of a timeout | |

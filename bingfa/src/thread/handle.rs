@@ -125,6 +125,10 @@ pub fn current() -> Thread {
 /// Also a [`Future`] of the same result, on any executor.
 pub struct JoinHandle<T>(pub(super) Handle<T>);
 
+// A result is taken whole or not at all: a panic leaves nothing half done.
+impl<T> UnwindSafe for JoinHandle<T> {}
+impl<T> RefUnwindSafe for JoinHandle<T> {}
+
 impl<T> fmt::Debug for JoinHandle<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("JoinHandle")

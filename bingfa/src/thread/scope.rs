@@ -13,7 +13,7 @@ use std::fmt;
 use std::future::Future;
 use std::io;
 use std::marker::PhantomData;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::{AssertUnwindSafe, RefUnwindSafe, UnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
@@ -23,6 +23,7 @@ use std::time::{Duration, Instant};
 
 use super::launch::{Handle, Plan, launch};
 use super::{Builder, Thread};
+use crate::park::select::{Selectable, Ticket};
 use crate::park::wait::{Unparker, about_to_wait, wait_until};
 
 /// What the threads of a scope share with it.
@@ -68,11 +69,18 @@ impl fmt::Debug for Scope<'_, '_> {
     }
 }
 
+// Atomics and constants, as std's: a panic leaves nothing half done in them.
+impl RefUnwindSafe for Scope<'_, '_> {}
+
 /// The right to the result of a thread in a scope; also a [`Future`] of it.
 pub struct ScopedJoinHandle<'scope, T> {
     handle: Handle<T>,
     scope: PhantomData<&'scope ()>,
 }
+
+// A result is taken whole or not at all: a panic leaves nothing half done.
+impl<T> UnwindSafe for ScopedJoinHandle<'_, T> {}
+impl<T> RefUnwindSafe for ScopedJoinHandle<'_, T> {}
 
 impl<T> fmt::Debug for ScopedJoinHandle<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -135,6 +143,22 @@ impl<T> Future for ScopedJoinHandle<'_, T> {
     /// If polled again after it was ready.
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         self.handle.poll(context)
+    }
+}
+
+/// As an arm of a select: the thread's closure has ended, so that `join` hardly waits.
+impl<T> Selectable for ScopedJoinHandle<'_, T> {
+    fn attempt(&mut self) -> bool {
+        self.is_finished()
+    }
+
+    fn enlist(&mut self, ticket: &Ticket<'_>) -> bool {
+        self.handle.completion().watch(ticket.unparker.clone())
+    }
+
+    fn delist(&mut self) -> bool {
+        self.handle.completion().unwatch();
+        false // the next attempt sees it
     }
 }
 
