@@ -154,6 +154,24 @@ fn the_last_of_a_ring_panics_and_the_others_go_on() {
     }
 }
 
+/// Nobody knows where it was spawned.
+#[test]
+fn a_thread_of_std_is_told_by_where_it_was_first_seen() {
+    observe::on_deadlock(Deadlock::Panic);
+    let (line, report) = std::thread::spawn(|| {
+        let lock = Mutex::new(());
+        let line = line!() + 1;
+        let _held = lock.lock().unwrap();
+        let again = std::panic::AssertUnwindSafe(|| drop(lock.lock()));
+        let panic = std::panic::catch_unwind(again).unwrap_err();
+        (line, *panic.downcast::<String>().unwrap())
+    })
+    .join()
+    .unwrap();
+    let seen = format!("(first seen at {}:{line}:", file!());
+    assert!(report.contains(&seen), "{report}");
+}
+
 /// The report that a child wrote, and that it wrote one only.
 #[track_caller]
 fn only_report(output: &std::process::Output) -> String {

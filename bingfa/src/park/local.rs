@@ -7,6 +7,7 @@
 #![allow(unsafe_code)]
 
 use std::cell::Cell;
+use std::panic::Location;
 use std::ptr::NonNull;
 
 use super::cancel::Interrupts;
@@ -59,20 +60,23 @@ pub(crate) fn leave() {
 
 /// The id of the calling thread or coroutine, as the registry shows it.
 #[inline(always)]
+#[track_caller]
 pub(crate) fn carrier_id() -> u64 {
+    let here = Location::caller();
     LOCAL.with(|local| {
         // SAFETY: as in `frame`.
         match unsafe { local.frame.get().as_ref() } {
             Some(frame) => frame.id.get(),
             None if local.thread_id.get() != 0 => local.thread_id.get(),
-            None => first_id(local),
+            None => first_id(local, here),
         }
     })
 }
 
 #[cold]
-fn first_id(local: &Local) -> u64 {
-    local.thread_id.set(thread::current().entry.id.get());
+fn first_id(local: &Local, here: &'static Location<'static>) -> u64 {
+    let id = thread::current_at(here).entry.id.get();
+    local.thread_id.set(id);
     local.thread_id.get()
 }
 

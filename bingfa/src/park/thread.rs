@@ -12,7 +12,7 @@ use std::sync::atomic::{
 };
 use std::time::{Duration, Instant};
 
-use crate::registry::{Entry, Kind, Live, State};
+use crate::registry::{Entry, Live, State};
 use crate::sys::futex;
 
 const EMPTY: u32 = 0;
@@ -171,10 +171,14 @@ pub(crate) fn retire() {
 /// The calling thread's record, made on first use.
 #[track_caller]
 pub(crate) fn current() -> Arc<ThreadRecord> {
-    let here = Location::caller();
+    current_at(Location::caller())
+}
+
+/// The same, for a caller at `here`.
+pub(super) fn current_at(here: &'static Location<'static>) -> Arc<ThreadRecord> {
     let make = || {
         let name = std::thread::current().name().map(Arc::from);
-        ThreadRecord::new(Entry::new(Kind::Thread, name, true, here))
+        ThreadRecord::new(Entry::found(name, here))
     };
     MINE.try_with(|mine| {
         mine.get_or_init(|| Mine::new(Listed::new(make())))

@@ -66,25 +66,28 @@ pub struct Info {
     pub name: Option<Arc<str>>,
     /// Ready, running or blocked.
     pub state: State,
-    /// Where it was spawned.
+    /// Where it was spawned; of a thread that was not spawned by bingfa, such as the main one,
+    /// the first call to bingfa that needed to know who calls.
     pub spawned_at: &'static Location<'static>,
     /// What it waits for, or waited for last.
     pub last_wait: Option<Waiting>,
     /// Whether the process ends without waiting for it.
     pub daemon: bool,
+    foreign: bool,
 }
 
 impl Info {
     /// Its name for people, with what tells it from others of that name.
     pub(crate) fn describe(&self) -> String {
-        describe(self.id, self.name.as_deref(), self.spawned_at)
+        describe(self.id, self.name.as_deref(), self.foreign, self.spawned_at)
     }
 }
 
-fn describe(id: NonZeroU64, name: Option<&str>, spawned_at: &Location<'_>) -> String {
+fn describe(id: NonZeroU64, name: Option<&str>, foreign: bool, at: &Location<'_>) -> String {
+    let came = if foreign { "first seen" } else { "spawned" };
     match name {
-        Some(name) => format!("'{name}' (id {id}, spawned at {spawned_at})"),
-        None => format!("{id} (spawned at {spawned_at})"),
+        Some(name) => format!("'{name}' (id {id}, {came} at {at})"),
+        None => format!("{id} ({came} at {at})"),
     }
 }
 
@@ -156,6 +159,8 @@ pub(crate) struct Entry {
     pub(crate) id: NonZeroU64,
     pub(crate) kind: Kind,
     pub(crate) daemon: bool,
+    /// It is a thread that somebody else has spawned, and was first seen at `spawned_at`.
+    foreign: bool,
     /// A thread's key on the list; written by `enter`, before anybody else knows the entry.
     key: Cell<u32>,
     pub(crate) name: Option<Arc<str>>,
@@ -225,10 +230,19 @@ impl Entry {
             id: new_id(),
             kind,
             daemon,
+            foreign: false,
             name,
             spawned_at,
             live: AtomicPtr::new(std::ptr::null_mut()),
             key: Cell::new(0),
+        }
+    }
+
+    /// One of a thread that is there already, and nobody knows where it was spawned.
+    pub(crate) fn found(name: Option<Arc<str>>, seen_at: &'static Location<'static>) -> Self {
+        Self {
+            foreign: true,
+            ..Self::new(Kind::Thread, name, true, seen_at)
         }
     }
 
@@ -261,7 +275,7 @@ impl Entry {
 
     /// Its name for people, as [`Info::describe`] gives it.
     pub(crate) fn describe(&self) -> String {
-        describe(self.id, self.name.as_deref(), self.spawned_at)
+        describe(self.id, self.name.as_deref(), self.foreign, self.spawned_at)
     }
 
     /// What a snapshot says of it. Only where invariant 2 says so.
@@ -277,6 +291,7 @@ impl Entry {
             spawned_at: self.spawned_at,
             last_wait: live.and_then(Live::last_wait),
             daemon: self.daemon,
+            foreign: self.foreign,
         }
     }
 }
