@@ -4,110 +4,12 @@ mod common;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-use std::time::Duration;
 
-use bingfa::queue::{Fifo, GetError, Lifo, Order, Priority, QueueOf, SimpleQueue, Unfinished};
+use bingfa::queue::{Fifo, Lifo, Order, Priority, QueueOf, SimpleQueue, Unfinished};
 use common::crew::on_every_carrier;
-use common::ways::{Gets, Item, Law, Puts, conforms};
+use common::ledger::Item;
+use common::ways::{Law, conforms};
 use common::{LONG, SHORT, block_on, labelled};
-
-impl<O: Order<Item = Item> + Send + 'static> Puts for Arc<QueueOf<O>> {
-    const WAIT: &'static str = "queue put";
-
-    fn put(&self, item: Item) -> bool {
-        QueueOf::put(self, item).is_ok()
-    }
-
-    fn put_within(&self, item: Item, limit: Duration) -> bool {
-        self.put_timeout(item, limit).is_ok()
-    }
-
-    async fn put_async(&self, item: Item) -> bool {
-        QueueOf::put_async(self, item).await.is_ok()
-    }
-
-    fn close(self) {
-        QueueOf::close(&self);
-    }
-}
-
-/// What a get with a limit has said; the limit is `None`.
-fn within(got: Result<Item, GetError>) -> Option<Option<Item>> {
-    match got {
-        Ok(item) => Some(Some(item)),
-        Err(GetError::Closed) => Some(None),
-        Err(GetError::Empty) => None,
-    }
-}
-
-impl<O: Order<Item = Item> + Send + 'static> Gets for Arc<QueueOf<O>> {
-    const WAIT: &'static str = "queue get";
-
-    fn another(&self) -> Option<Self> {
-        Some(self.clone())
-    }
-
-    fn get(&self) -> Option<Item> {
-        QueueOf::get(self).ok()
-    }
-
-    fn get_within(&self, limit: Duration) -> Option<Option<Item>> {
-        within(self.get_timeout(limit))
-    }
-
-    async fn get_async(&self) -> Option<Item> {
-        QueueOf::get_async(self).await.ok()
-    }
-
-    fn abandon(self) {
-        QueueOf::close(&self);
-    }
-}
-
-/// Never full, so its puts never wait.
-impl Puts for Arc<SimpleQueue<Item>> {
-    const WAIT: &'static str = "queue put";
-
-    fn put(&self, item: Item) -> bool {
-        SimpleQueue::put(self, item).is_ok()
-    }
-
-    fn put_within(&self, item: Item, _: Duration) -> bool {
-        SimpleQueue::put(self, item).is_ok()
-    }
-
-    async fn put_async(&self, item: Item) -> bool {
-        SimpleQueue::put(self, item).is_ok()
-    }
-
-    fn close(self) {
-        SimpleQueue::close(&self);
-    }
-}
-
-impl Gets for Arc<SimpleQueue<Item>> {
-    const WAIT: &'static str = "queue get";
-
-    fn another(&self) -> Option<Self> {
-        Some(self.clone())
-    }
-
-    fn get(&self) -> Option<Item> {
-        SimpleQueue::get(self).ok()
-    }
-
-    fn get_within(&self, limit: Duration) -> Option<Option<Item>> {
-        within(self.get_timeout(limit))
-    }
-
-    async fn get_async(&self) -> Option<Item> {
-        SimpleQueue::get_async(self).await.ok()
-    }
-
-    fn abandon(self) {
-        SimpleQueue::close(&self);
-    }
-}
 
 fn with_any_capacity<O: Order<Item = Item> + Send + 'static>(law: Law) {
     for capacity in [Some(0), Some(1), Some(60), None] {

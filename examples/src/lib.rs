@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod any;
+mod blocked;
 mod children;
 mod limits;
 mod scale;
@@ -11,6 +12,7 @@ mod serve;
 mod task;
 
 pub use any::{Any, joined};
+pub use blocked::blocked_at;
 pub use children::{all_ended, ended, must};
 pub use limits::need_descriptors;
 pub use scale::Scale;

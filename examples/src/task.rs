@@ -2,8 +2,11 @@
 
 use std::fmt;
 use std::io;
+use std::time::Duration;
 
 use bingfa::{coroutine, thread};
+
+use crate::blocked_at;
 
 /// What runs a function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -54,6 +57,27 @@ pub enum Task<T> {
 }
 
 impl<T> Task<T> {
+    /// Waits until it waits for `what` for ever, and says where; see [`blocked_at`]. `None` if it
+    /// has ended instead.
+    pub fn until_blocked(&self, what: &str, helpless: impl Fn() -> bool) -> Option<String> {
+        let id = match self {
+            Task::Thread(handle) => handle.thread().id().as_u64(),
+            Task::Coroutine(handle) => handle.id().as_u64(),
+        };
+        let is_finished = || match self {
+            Task::Thread(handle) => handle.is_finished(),
+            Task::Coroutine(handle) => handle.is_finished(),
+        };
+        while !is_finished() {
+            let wait = blocked_at(id.get(), what, &helpless);
+            if wait.is_some() {
+                return wait;
+            }
+            thread::sleep(Duration::from_millis(1)); // it still works
+        }
+        None
+    }
+
     /// Waits for the result.
     ///
     /// # Errors

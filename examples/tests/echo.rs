@@ -4,6 +4,8 @@ mod common;
 
 use std::collections::HashMap;
 use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -160,4 +162,42 @@ fn an_unknown_backend_is_an_error_with_the_known_ones() {
     assert_eq!(ended.status.code(), Some(1));
     assert!(ended.stderr.contains("uring") && ended.stderr.contains("epoll"));
     assert!(!ended.stderr.contains("panicked"), "{}", ended.stderr);
+}
+
+/// The clients' process against a server that answers rightly for a while, and then wrongly.
+#[test]
+fn a_wrong_answer_is_seen() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            thread::spawn(move || {
+                let mut message = [0; 64];
+                for count in 0.. {
+                    if stream.read_exact(&mut message).is_err() {
+                        return; // the client has asked enough
+                    }
+                    if count < 5 {
+                        message.make_ascii_uppercase();
+                    }
+                    if stream.write_all(&message).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    for backend in backends() {
+        let ended = run(Command::new(ECHO)
+            .args(["--clients", "3", "--seconds", "0.3", "clients", &address])
+            .env("BINGFA_IO", backend));
+        assert_eq!(ended.status.code(), Some(1), "{}", ended.stderr);
+        let table = table(&ended.stdout);
+        let number = |name: &str| table[name].parse::<u64>().unwrap();
+        assert_eq!(number("failed clients"), 0, "{}", ended.stderr);
+        // A first answer of each, before the clock starts, is not among the requests.
+        assert_eq!(number("requests") + 3, number("mismatches") + 3 * 5);
+        assert!(number("mismatches") > 0);
+    }
 }

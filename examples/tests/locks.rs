@@ -29,6 +29,8 @@ fn p42_what_is_read_and_written_back_can_get_lost() {
     assert!((0..100).contains(&number("p42", "thread", 0.01)));
     // On one worker nobody comes between.
     assert_eq!(number("p42", "coroutine", 0.01), 0);
+    assert!((1..=100).contains(&number("p42 up", "thread", 0.01)));
+    assert_eq!(number("p42 up", "coroutine", 0.01), 100);
     for carrier in CARRIERS {
         // All have read before the first writes, unless the machine is busy.
         assert!((1..100).contains(&number("p42 slow", carrier, 1.0)));
@@ -114,6 +116,32 @@ fn p44_an_eater_with_chopsticks_and_one_with_noodles_wait_for_each_other() {
 }
 
 #[test]
+fn p44_an_order_or_a_try_cures_it_with_two_locks() {
+    for carrier in CARRIERS {
+        for version in ["p44 in-order", "p44 try-lock"] {
+            let ended = locks(version, carrier, 0.01);
+            assert!(ended.stderr.is_empty(), "{}", ended.stderr);
+            let (mut eaten, mut holders) = (HashSet::new(), [None; 2]);
+            for line in ended.lines() {
+                let taken = line.split_once(":拿到了");
+                let left = line.split_once("放下了");
+                let place = |word| usize::from(word == "面条");
+                if let Some((name, word)) = taken {
+                    assert_eq!(holders[place(word)].replace(name), None, "{line}");
+                } else if let Some((name, word)) = left {
+                    assert_eq!(holders[place(word)].take(), Some(name), "{line}");
+                } else {
+                    let name = line.strip_suffix("开始吃面").unwrap();
+                    assert_eq!(holders, [Some(name); 2]);
+                    assert!(eaten.insert(name), "{name} eats twice");
+                }
+            }
+            assert_eq!(eaten.len(), 6);
+        }
+    }
+}
+
+#[test]
 fn p46_the_first_waits_for_itself() {
     for carrier in CARRIERS {
         let ended = deadlocks("p46", carrier, 1);
@@ -166,7 +194,13 @@ fn p47_never_more_than_five_are_parked() {
     for carrier in CARRIERS {
         let ended = locks("p47", carrier, 0.01);
         let mut parked = HashSet::new();
-        for line in ended.lines() {
+        let mut lines = ended.lines();
+        // All are alive, though only five are inside.
+        let counted = lines.iter().position(|line| *line == "25个任务, 5个车位");
+        assert!(lines[..counted.unwrap()].len() <= 5, "{lines:?}");
+        lines.remove(counted.unwrap());
+        assert_eq!(lines.len(), 50);
+        for line in lines {
             let (car, what) = line.split_once(' ').unwrap();
             match what {
                 "抢到车位" => assert!(parked.insert(car)),
@@ -174,7 +208,6 @@ fn p47_never_more_than_five_are_parked() {
             }
             assert!(parked.len() <= 5, "{parked:?}");
         }
-        assert_eq!(ended.lines().len(), 50);
         ended.slept(15.0 * 0.01);
     }
 }

@@ -34,6 +34,34 @@ fn p23_all_is_eaten_once_and_both_eaters_end() {
     }
 }
 
+const UNREPORTED: &str = "p26 unreported";
+
+/// Takes out the lines that tell who waits for ever, for what; gives who.
+fn take_blocked<'a>(lines: &mut Vec<&'a str>, what: &str) -> Vec<&'a str> {
+    let seen = format!(" blocked: {what} at ");
+    let who = lines
+        .iter()
+        .filter_map(|line| Some(line.split_once(&seen)?.0));
+    let who = who.collect();
+    lines.retain(|line| !line.contains(&seen));
+    who
+}
+
+#[test]
+fn p23_three_ends_are_too_many_for_two_eaters_and_too_few_for_five() {
+    for carrier in CARRIERS {
+        for (version, waiting, left) in [("p23 ends", 0, 1), ("p23 five", 2, 0)] {
+            let ended = queues(version, carrier, 0.002);
+            let mut lines = ended.lines();
+            assert_eq!(take_blocked(&mut lines, "queue get").len(), waiting);
+            let last = format!("吃了30个, 队列里还有{left}个None");
+            assert_eq!(lines.pop(), Some(&*last));
+            let foods = ["包子", "骨头", "泔水"];
+            each_is_eaten_once(&lines, &foods, 0..10, portion, "吃了");
+        }
+    }
+}
+
 #[test]
 fn p24_patient_eaters_eat_all() {
     for carrier in CARRIERS {
@@ -61,9 +89,18 @@ fn p25_all_dishes_are_eaten_before_main_ends() {
 
 #[test]
 fn p26_poison_ends_both_eaters() {
-    for carrier in CARRIERS {
-        let ended = queues("p26", carrier, 0.002);
-        let lines = ended.lines();
+    for (carrier, version) in [
+        ("thread", "p26"),
+        ("coroutine", "p26"),
+        ("thread", UNREPORTED),
+        ("coroutine", UNREPORTED),
+    ] {
+        let ended = queues(version, carrier, 0.002);
+        let mut lines = ended.lines();
+        if version == UNREPORTED {
+            assert_eq!(take_blocked(&mut lines, "queue join"), ["join"]);
+            assert_eq!(lines.pop(), Some("2份没有报告"));
+        }
         let (poisoned, eaten): (Vec<&str>, Vec<_>) =
             lines.iter().partition(|line| line.ends_with("鹤顶红"));
         let foods = ["黄金炒饭", "佛跳墙"];
@@ -76,8 +113,19 @@ fn p26_poison_ends_both_eaters() {
 
 #[test]
 fn p51_what_one_puts_another_gets() {
-    prints("p51", 3.0, &["lqz", "Empty"]);
-    prints("p51 values", 0.0, &["11", "hello", "2.5", "Empty"]);
+    for carrier in CARRIERS {
+        for (version, seconds, values) in [
+            ("p51", 3.0, &["lqz"][..]),
+            ("p51 values", 0.0, &["11", "hello", "2.5"]),
+        ] {
+            let ended = queues(version, carrier, 0.02);
+            let mut lines = ended.lines();
+            // The get too many, which is told in the end that nothing will come.
+            assert_eq!(take_blocked(&mut lines, "queue get"), ["getter"]);
+            assert_eq!(lines, [values, &["Empty", "closed"]].concat());
+            ended.slept(seconds * 0.02);
+        }
+    }
 }
 
 #[test]

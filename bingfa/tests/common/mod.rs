@@ -8,7 +8,9 @@
 )]
 
 pub mod crew;
+pub mod ends;
 pub mod family;
+pub mod ledger;
 pub mod net;
 pub mod usage;
 pub mod ways;

@@ -1,162 +1,18 @@
 //! What all queues and channels have in common, as one set of checks.
-//!
-//! The items are entries of a ledger: each has exactly one fate, and nobody can get what
-//! another has got, or what was dropped.
 
 use std::future::Future;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering::SeqCst};
-use std::task::{Context, Poll, Waker};
+use std::task::Poll;
 use std::time::Duration;
 
 use bingfa::sync::Mutex;
 use bingfa::thread;
 
 use super::crew::{Crew, Member, on_every_carrier};
+use super::ends::{Gets, Puts};
+use super::ledger::{Dice, Item, Ledger, poll_and_drop};
 use super::{Flag, LONG, SHORT, block_on, labelled, was_cancelled};
-
-// -- items -----------------------------------------------------------------------------
-
-const OPEN: u8 = 0;
-const GOT: u8 = 1;
-const DROPPED: u8 = 2;
-
-/// What became of each item.
-pub struct Ledger {
-    fates: Box<[AtomicU8]>,
-    made: AtomicUsize,
-    /// How many puts have said that they were done.
-    sent: AtomicUsize,
-}
-
-impl Ledger {
-    pub fn new(capacity: usize) -> Arc<Ledger> {
-        Arc::new(Ledger {
-            fates: (0..capacity).map(|_| AtomicU8::new(OPEN)).collect(),
-            made: AtomicUsize::new(0),
-            sent: AtomicUsize::new(0),
-        })
-    }
-
-    /// A new item, later than all before.
-    pub fn item(self: &Arc<Self>, producer: usize) -> Item {
-        Item {
-            number: self.made.fetch_add(1, SeqCst),
-            producer,
-            ledger: self.clone(),
-            is_got: false,
-        }
-    }
-
-    /// Notes the outcome of a put.
-    pub fn note(&self, sent: bool) {
-        self.sent.fetch_add(usize::from(sent), SeqCst);
-    }
-
-    pub fn sent(&self) -> usize {
-        self.sent.load(SeqCst)
-    }
-
-    fn was_dropped(&self, number: usize) -> bool {
-        self.fates[number].load(SeqCst) == DROPPED
-    }
-
-    /// At the end, when no item is left: as many were got as were put.
-    #[track_caller]
-    pub fn settle(&self) {
-        let made = self.made.load(SeqCst);
-        let of = |fate| {
-            let fates = self.fates[..made].iter();
-            fates.filter(|one| one.load(SeqCst) == fate).count()
-        };
-        assert_eq!(of(OPEN), 0, "items that are nowhere");
-        assert_eq!(of(GOT), self.sent(), "got, and put, of {made}");
-    }
-}
-
-/// Smaller if it is earlier.
-pub struct Item {
-    number: usize,
-    producer: usize,
-    ledger: Arc<Ledger>,
-    is_got: bool,
-}
-
-impl Item {
-    fn end(&self, fate: u8) {
-        let before = self.ledger.fates[self.number].swap(fate, SeqCst);
-        assert_eq!(before, OPEN, "item {} ends twice", self.number);
-    }
-
-    /// Its producer and number.
-    pub fn got(mut self) -> (usize, usize) {
-        self.end(GOT);
-        self.is_got = true;
-        (self.producer, self.number)
-    }
-}
-
-impl Drop for Item {
-    fn drop(&mut self) {
-        if !self.is_got {
-            self.end(DROPPED);
-        }
-    }
-}
-
-impl std::fmt::Debug for Item {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} of {}", self.number, self.producer)
-    }
-}
-
-impl PartialEq for Item {
-    fn eq(&self, other: &Self) -> bool {
-        self.number == other.number
-    }
-}
-
-impl Eq for Item {}
-
-impl PartialOrd for Item {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Item {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.number.cmp(&other.number)
-    }
-}
-
-// -- ends ------------------------------------------------------------------------------
-
-/// Where items are put; a put that fails drops its item.
-pub trait Puts: Clone + Send + 'static {
-    /// What a snapshot says of one that waits.
-    const WAIT: &'static str;
-    fn put(&self, item: Item) -> bool;
-    fn put_within(&self, item: Item, limit: Duration) -> bool;
-    fn put_async(&self, item: Item) -> impl Future<Output = bool>;
-    /// Ends the waits for items, when all are got.
-    fn close(self);
-}
-
-/// Where items are got.
-pub trait Gets: Sized + Send + 'static {
-    const WAIT: &'static str;
-    /// One more, if there may be several.
-    fn another(&self) -> Option<Self>;
-    /// `None` at the end.
-    fn get(&self) -> Option<Item>;
-    /// The outer `None` is for the limit.
-    fn get_within(&self, limit: Duration) -> Option<Option<Item>>;
-    fn get_async(&self) -> impl Future<Output = Option<Item>>;
-    /// Ends the waits for room.
-    fn abandon(self);
-}
 
 /// In which order the items leave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -427,42 +283,6 @@ pub async fn both<A: Future, B: Future>(a: A, b: B) -> (A::Output, B::Output) {
     (first.unwrap(), second.unwrap())
 }
 
-/// Some numbers that are not alike.
-pub struct Dice(u32);
-
-impl Dice {
-    pub fn new(seed: usize) -> Dice {
-        Dice(seed as u32)
-    }
-
-    pub fn below(&mut self, limit: u32) -> u32 {
-        self.0 = self.0.wrapping_mul(1_103_515_245).wrapping_add(12_345);
-        (self.0 >> 8) % limit
-    }
-
-    /// About as long as somebody else needs to serve a wait.
-    pub fn moment(&mut self) -> Duration {
-        Duration::from_nanos(u64::from(self.below(30_000)))
-    }
-}
-
-/// Polls, lets some time pass, polls again perhaps, and drops it; what it said, if it did.
-pub fn poll_and_drop<F: Future>(future: F, dice: &mut Dice) -> Option<F::Output> {
-    let mut future = Box::pin(future);
-    let mut context = Context::from_waker(Waker::noop());
-    for _ in 0..1 + dice.below(2) {
-        if let Poll::Ready(output) = Pin::as_mut(&mut future).poll(&mut context) {
-            return Some(output);
-        }
-        match dice.below(3) {
-            0 => thread::yield_now(),
-            1 => thread::sleep(dice.moment()),
-            _ => (0..dice.below(2_000)).for_each(|_| std::hint::spin_loop()),
-        }
-    }
-    None
-}
-
 /// Waits that are over at about the moment when they are served: by a limit, by a cancel, or
 /// because their future is dropped.
 fn brute_force<P: Puts, G: Gets>(crew: &Crew, (puts, gets): (P, G)) {
@@ -537,7 +357,7 @@ fn brute_force<P: Puts, G: Gets>(crew: &Crew, (puts, gets): (P, G)) {
 
 fn put_briefly(puts: &impl Puts, ledger: &Arc<Ledger>, dice: &mut Dice) {
     let item = ledger.item(0);
-    let number = item.number;
+    let number = item.number();
     let done = if dice.below(2) == 0 {
         Some(puts.put_within(item, dice.moment()))
     } else {

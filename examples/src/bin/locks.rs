@@ -40,7 +40,10 @@ enum Program {
     },
     /// P44: three take the chopsticks first, three the noodles
     #[command(visible_alias = "p44")]
-    Noodles,
+    Noodles {
+        #[arg(value_enum, default_value_t = Noodles::Stuck)]
+        version: Noodles,
+    },
     /// P46: one lock under two names, which its owner may not take again
     #[command(visible_alias = "p46")]
     Twice,
@@ -79,6 +82,18 @@ enum Countdown {
     Locked,
     /// One operation that nothing can come between
     Atomic,
+    /// From 0 upwards, with nothing between reading and writing back
+    Up,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Noodles {
+    /// Each waits for what the other has
+    Stuck,
+    /// Everybody takes the chopsticks first
+    InOrder,
+    /// Who does not get the second puts down the first
+    TryLock,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -116,7 +131,10 @@ fn main() -> ExitCode {
     exit(match program {
         Program::Countdown { version } => countdown(version, carrier, scale),
         Program::Deadlock { version } => deadlock(version, carrier, scale),
-        Program::Noodles => hungry(false, carrier, scale),
+        Program::Noodles { version } => match version {
+            Noodles::Stuck => hungry(false, carrier, scale),
+            _ => cured(version, carrier, scale),
+        },
         Program::Twice => hungry(true, carrier, scale),
         Program::Recursive { version } => match version {
             Recursive::Noodles => noodles(carrier, scale),
@@ -136,7 +154,11 @@ fn main() -> ExitCode {
 /// Of coroutines on one worker only one runs, and it gives way only where it waits: without a
 /// sleep between, nothing is lost.
 fn countdown(version: Countdown, carrier: Carrier, scale: Scale) -> io::Result<()> {
-    let number = Arc::new(AtomicI32::new(100));
+    let (start, step) = match version {
+        Countdown::Up => (0, 1),
+        _ => (100, -1),
+    };
+    let number = Arc::new(AtomicI32::new(start));
     let lock = Arc::new(Mutex::new(()));
     let runtime = Runtime::builder().workers(1).build()?;
     let take = || {
@@ -147,10 +169,10 @@ fn countdown(version: Countdown, carrier: Carrier, scale: Scale) -> io::Result<(
                 if let Some(seconds) = between {
                     thread::sleep(scale.seconds(seconds));
                 }
-                number.store(seen - 1, Relaxed);
+                number.store(seen + step, Relaxed);
             };
             match version {
-                Countdown::AtOnce => take(None),
+                Countdown::AtOnce | Countdown::Up => take(None),
                 Countdown::Slow => take(Some(0.1)),
                 Countdown::Quick => take(Some(0.0001)),
                 Countdown::Locked => {
@@ -160,7 +182,7 @@ fn countdown(version: Countdown, carrier: Carrier, scale: Scale) -> io::Result<(
                     take(Some(0.001));
                 }
                 Countdown::Atomic => {
-                    number.fetch_sub(1, Relaxed);
+                    number.fetch_add(step, Relaxed);
                 }
             }
             thread::sleep(scale.seconds(2.0));
@@ -278,8 +300,7 @@ fn hungry(one_lock: bool, carrier: Carrier, scale: Scale) -> io::Result<()> {
 
 /// With two locks, two of the tasks would wait for each other for ever: the first in its second
 /// half wants 1, which the second holds, who wants 2. The cure makes one lock of
-/// them, so that the tasks take turns. (To take locks in the same order everywhere is
-/// another cure, which keeps two.)
+/// them, so that the tasks take turns. ([`cured`] has others, which keep two.)
 fn recursive(version: Recursive, carrier: Carrier, scale: Scale) -> io::Result<()> {
     let (tasks, say): (_, fn(&str, usize)) = match version {
         Recursive::Ten => (10, |name, lock| {
@@ -349,20 +370,74 @@ fn noodles(carrier: Carrier, scale: Scale) -> io::Result<()> {
     finish(tasks?)
 }
 
+/// Two locks and no deadlock: either all take them in the same order, or nobody waits for the
+/// second with the first in hand. The tasks of [`hungry`] would wait for each other here, too.
+fn cured(version: Noodles, carrier: Carrier, scale: Scale) -> io::Result<()> {
+    const WORDS: [&str; 2] = ["筷子", "面条"];
+    observe::on_deadlock(observe::Deadlock::Panic); // and there is none
+    let locks = Arc::new([Mutex::new(()), Mutex::new(())]);
+    let eat = |(name, mut order): (&'static str, [usize; 2])| {
+        let locks = locks.clone();
+        if version == Noodles::InOrder {
+            order.sort_unstable();
+        }
+        carrier.spawn(name.into(), move || {
+            let [first, second] = order;
+            loop {
+                let outer = locks[first].lock().expect("nobody panics with it");
+                println!("{name}:拿到了{}", WORDS[first]);
+                thread::sleep(up_to_a_second(scale));
+                let inner = match version {
+                    Noodles::TryLock => locks[second].try_lock().ok(),
+                    _ => locks[second].lock().ok(),
+                };
+                if inner.is_some() {
+                    println!("{name}:拿到了{}", WORDS[second]);
+                    println!("{name}开始吃面");
+                    thread::sleep(up_to_a_second(scale));
+                    println!("{name}放下了{}", WORDS[second]);
+                    drop(inner);
+                    println!("{name}放下了{}", WORDS[first]);
+                    return;
+                }
+                println!("{name}放下了{}", WORDS[first]);
+                drop(outer);
+                thread::sleep(up_to_a_second(scale)); // at random, or two could go on so for ever
+            }
+        })
+    };
+    let eaters = ["张三", "李四", "王五"].map(|name| (name, [0, 1]));
+    let others = ["赵六", "王7", "傻逼"].map(|name| (name, [1, 0]));
+    let tasks: io::Result<Vec<_>> = eaters.into_iter().chain(others).map(eat).collect();
+    finish(tasks?)
+}
+
+/// A semaphore limits how many are inside, not how many there are: all 25 tasks are alive, and 20
+/// of them wait. (A pool would make 5.) No car leaves before they are counted.
 fn parking(carrier: Carrier, scale: Scale) -> io::Result<()> {
     let places = Arc::new(Semaphore::new(5));
+    let counted = Arc::new(Event::new());
     let park = |i| {
-        let places = places.clone();
+        let (places, counted) = (places.clone(), counted.clone());
         let name = format!("宝马{i}号");
         carrier.spawn(name.clone(), move || {
             let _place = places.acquire();
             println!("{name} 抢到车位");
             thread::sleep(scale.seconds(f64::from(fastrand::u8(3..=5))));
+            counted.wait();
             println!("{name} 开走了");
         })
     };
     let cars: io::Result<Vec<_>> = (1..=25).map(park).collect();
-    finish(cars?)
+    let cars = cars?;
+    let all = observe::snapshot();
+    let alive = all.iter().filter(|one| {
+        let name = one.info.name.as_deref();
+        name.is_some_and(|name| name.starts_with("宝马"))
+    });
+    println!("{}个任务, 5个车位", alive.count());
+    counted.set();
+    finish(cars)
 }
 
 fn five(carrier: Carrier, scale: Scale) -> io::Result<()> {

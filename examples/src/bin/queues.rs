@@ -30,7 +30,10 @@ struct Cli {
 enum Program {
     /// P23: three cooks, two eaters, three places on the table
     #[command(visible_alias = "p23")]
-    Kitchen,
+    Kitchen {
+        #[arg(value_enum, default_value_t = Kitchen::Closed)]
+        version: Kitchen,
+    },
     /// P24: eaters who do not wait for ever
     #[command(visible_alias = "p24")]
     Patience {
@@ -42,7 +45,10 @@ enum Program {
     Dishes,
     /// P26: the same, and then poison for each eater
     #[command(visible_alias = "p26")]
-    Poison,
+    Poison {
+        #[arg(value_enum, default_value_t = Poison::Reported)]
+        version: Poison,
+    },
     /// P51: put by one, got by another
     #[command(visible_alias = "p51")]
     Handover {
@@ -58,6 +64,24 @@ enum Program {
         #[arg(value_enum, default_value_t = Orders::Three)]
         version: Orders,
     },
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Kitchen {
+    /// The queue is closed after the last cook
+    Closed,
+    /// Main puts three ends, as many as there are cooks: one too many
+    Ends,
+    /// The same for five eaters: two too few
+    Five,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Poison {
+    /// Each poisoned one reports that it is done
+    Reported,
+    /// None does, so that main's join would wait for ever
+    Unreported,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -89,10 +113,14 @@ fn main() -> ExitCode {
         carrier,
     } = Cli::parse();
     exit(match program {
-        Program::Kitchen => kitchen(carrier, scale),
+        Program::Kitchen { version } => match version {
+            Kitchen::Closed => kitchen(carrier, scale),
+            Kitchen::Ends => kitchen_with_ends(2, carrier, scale),
+            Kitchen::Five => kitchen_with_ends(5, carrier, scale),
+        },
         Program::Patience { version } => patience(version, carrier, scale),
-        Program::Dishes => dishes(false, carrier, scale),
-        Program::Poison => dishes(true, carrier, scale),
+        Program::Dishes => dishes(None, carrier, scale),
+        Program::Poison { version } => dishes(Some(version), carrier, scale),
         Program::Handover { version } => handover(version, carrier, scale),
         Program::TaskDone => task_done(carrier),
         Program::Orders { version } => orders(version),
@@ -100,8 +128,8 @@ fn main() -> ExitCode {
 }
 
 /// Cooks ten portions of each food, each by a cook of its own.
-fn cooks(
-    table: &Arc<Queue<String>>,
+fn cooks<P: From<String> + Send + 'static>(
+    table: &Arc<Queue<P>>,
     menu: &[(&'static str, &'static str)],
     says: &'static str,
     carrier: Carrier,
@@ -113,23 +141,23 @@ fn cooks(
             for i in 0..10 {
                 println!("{name}{says}做了第{i}个{food}");
                 thread::sleep(scale.a_while());
-                let portion = format!("第{i}个{food}");
-                table
-                    .put(portion)
-                    .expect("the table is cleared after the last cook");
+                let put = table.put(format!("第{i}个{food}").into());
+                assert!(put.is_ok(), "the table is cleared after the last cook");
             }
         })
     };
     menu.iter().copied().map(cook).collect()
 }
 
+/// What the cooks of P23 make.
+const MENU: [(&str, &str); 3] = [("厨师1", "包子"), ("厨师2", "骨头"), ("厨师3", "泔水")];
+
 /// The notes end the eaters by a `None` from each cook, which is right only as long as there are
 /// not more eaters than cooks (and leaves a `None` on the table if there are fewer), and by
 /// any other item that is "false". A queue that is closed tells each of them.
 fn kitchen(carrier: Carrier, scale: Scale) -> io::Result<()> {
-    let table = Arc::new(Queue::bounded(3));
-    let menu = [("厨师1", "包子"), ("厨师2", "骨头"), ("厨师3", "泔水")];
-    let cooks = cooks(&table, &menu, "这个厨师，", carrier, scale)?;
+    let table = Arc::new(Queue::<String>::bounded(3));
+    let cooks = cooks(&table, &MENU, "这个厨师，", carrier, scale)?;
     let eater = |name: &'static str| {
         let table = table.clone();
         carrier.spawn(name.into(), move || {
@@ -145,11 +173,53 @@ fn kitchen(carrier: Carrier, scale: Scale) -> io::Result<()> {
     finish(eaters)
 }
 
+/// As in the notes: three ends, which is one too many for two eaters, and stays on the table, and two
+/// too few for five. Two of those wait for ever, until the queue is closed.
+fn kitchen_with_ends(eaters: u32, carrier: Carrier, scale: Scale) -> io::Result<()> {
+    let table = Arc::new(Queue::bounded(3));
+    let cooks = cooks(&table, &MENU, "这个厨师，", carrier, scale)?;
+    let eater = |number| {
+        let table = table.clone();
+        let name = format!("消费者{number}");
+        carrier.spawn(name.clone(), move || {
+            let mut eaten = 0;
+            // An end of its own type: in the notes anything that is "false" is one.
+            while let Ok(Some(portion)) = table.get() {
+                thread::sleep(scale.a_while());
+                println!("{name}这个消费者，吃了{portion}");
+                eaten += 1;
+            }
+            eaten
+        })
+    };
+    let eaters: io::Result<Vec<_>> = (1..=eaters).map(eater).collect();
+    finish(cooks)?;
+    for _ in 0..3 {
+        table.put(None).expect("nobody has closed it");
+    }
+    let eaters = eaters?;
+    for (eater, number) in eaters.iter().zip(1..) {
+        // Nobody puts any more: who waits at an empty table waits for ever.
+        if let Some(wait) = eater.until_blocked("queue get", || table.is_empty()) {
+            println!("消费者{number} blocked: {wait}");
+        }
+    }
+    table.close();
+    let mut eaten = 0;
+    for eater in eaters {
+        eaten += eater
+            .join()
+            .map_err(|_| io::Error::other("an eater has panicked"))?;
+    }
+    println!("吃了{eaten}个, 队列里还有{}个None", table.len());
+    Ok(())
+}
+
 /// The notes end the eaters by the time-out alone, and by any other exception: a slow cook loses
 /// them while there is work to come, and all wait in vain at the end. Here the closed
 /// queue ends them, and a time-out makes them complain.
 fn patience(version: Patience, carrier: Carrier, scale: Scale) -> io::Result<()> {
-    let table = Arc::new(Queue::bounded(3));
+    let table = Arc::new(Queue::<String>::bounded(3));
     let (menu, guests, says, limit): (&[_], &[_], _, _) = match version {
         Patience::Four => (
             &[("egon", "包子"), ("lqz", "骨头"), ("jsason", "泔水")],
@@ -195,9 +265,10 @@ enum Dish {
 }
 
 /// The eaters are daemons, as threads and coroutines are by default: nobody waits for them. With
-/// `poison` they end, and main sees to that. (In the notes a poisoned one does not say
-/// `task_done`, so that `join` would wait for ever.)
-fn dishes(poison: bool, carrier: Carrier, scale: Scale) -> io::Result<()> {
+/// `poison` they end, and main sees to that. In the notes a poisoned one does not say
+/// `task_done`, so that `join` would wait for ever: here another waits so, until main reports
+/// what the dead do not.
+fn dishes(poison: Option<Poison>, carrier: Carrier, scale: Scale) -> io::Result<()> {
     let table = Arc::new(Queue::unbounded());
     let cook = |name: &'static str, food: &'static str| {
         let table = table.clone();
@@ -218,8 +289,11 @@ fn dishes(poison: bool, carrier: Carrier, scale: Scale) -> io::Result<()> {
                     thread::sleep(scale.a_while());
                     println!("{name}吃了{food}");
                 }
-                table.task_done().expect("one for each get");
-                if let Dish::Poison = dish {
+                let poisoned = matches!(dish, Dish::Poison);
+                if !(poisoned && matches!(poison, Some(Poison::Unreported))) {
+                    table.task_done().expect("one for each get");
+                }
+                if poisoned {
                     println!("{name}吃了鹤顶红");
                     return;
                 }
@@ -232,13 +306,33 @@ fn dishes(poison: bool, carrier: Carrier, scale: Scale) -> io::Result<()> {
     ];
     let eaters = [eater("八戒")?, eater("悟空")?];
     finish(cooks)?;
-    if poison {
+    if poison.is_some() {
         for _ in &eaters {
             assert!(table.put(Dish::Poison).is_ok(), "nobody closes it");
         }
     }
-    table.join(); // until the count of unfinished dishes is 0
-    if poison { finish(eaters) } else { Ok(()) }
+    match poison {
+        None => {
+            table.join(); // until the count of unfinished dishes is 0
+            Ok(())
+        }
+        Some(Poison::Reported) => {
+            table.join();
+            finish(eaters)
+        }
+        Some(Poison::Unreported) => {
+            finish(eaters)?;
+            let joined = table.clone();
+            let joiner = carrier.spawn("joiner".into(), move || joined.join())?;
+            // Nobody is left to report anything.
+            if let Some(wait) = joiner.until_blocked("queue join", || true) {
+                println!("join blocked: {wait}");
+            }
+            println!("{}份没有报告", table.unfinished());
+            while table.task_done().is_ok() {}
+            finish([joiner])
+        }
+    }
 }
 
 /// What a Python list would hold.
@@ -261,7 +355,8 @@ impl fmt::Display for Value {
     }
 }
 
-/// The notes get more often than they put, and wait for ever: here the last get does not wait.
+/// The notes get more often than they put, and wait for ever. Here the one get too many is that of
+/// another task, which is seen to wait, and then told that nothing will come.
 fn handover(version: Handover, carrier: Carrier, scale: Scale) -> io::Result<()> {
     let queue = Arc::new(Queue::unbounded());
     let sender = queue.clone();
@@ -277,16 +372,28 @@ fn handover(version: Handover, carrier: Carrier, scale: Scale) -> io::Result<()>
             sender.put(value.clone()).expect("nobody closes it");
         }
     })?;
-    if let Handover::Values = version {
-        for _ in 0..2 {
-            println!("{}", queue.get().expect("nobody closes it"));
-        }
+    let gets = match version {
+        Handover::Lqz => 1,
+        Handover::Values => 3,
+    };
+    for _ in 0..gets {
+        println!("{}", queue.get().expect("nobody closes it"));
     }
-    println!("{}", queue.get().expect("nobody closes it"));
+    finish([putter])?;
     if let Err(GetError::Empty) = queue.try_get() {
-        println!("Empty");
+        println!("Empty"); // so says a get that does not wait
     }
-    finish([putter])
+    let receiver = queue.clone();
+    let getter = carrier.spawn("getter".into(), move || {
+        if receiver.get().is_err() {
+            println!("closed");
+        }
+    })?;
+    if let Some(wait) = getter.until_blocked("queue get", || true) {
+        println!("getter blocked: {wait}");
+    }
+    queue.close();
+    finish([getter])
 }
 
 fn task_done(carrier: Carrier) -> io::Result<()> {

@@ -3,10 +3,9 @@
 use std::io;
 use std::time::Duration;
 
-use bingfa::observe::{self, State};
 use bingfa::process::{self, Event, Receiver, Sender};
 use bingfa::thread::{self, sleep};
-use bingfa_examples::must;
+use bingfa_examples::{blocked_at, must};
 use serde::{Deserialize, Serialize};
 
 /// What a child has, to answer with.
@@ -37,24 +36,16 @@ impl Watch {
     /// Puts a thread beside the calling one that answers, once it is asked and the caller waits
     /// for a queue in a state in which only others could help. It ends with the process.
     pub(crate) fn this_thread(self, helpless: impl Fn() -> bool + Send + 'static) {
-        let watched = thread::current().id().as_u64();
+        let watched = thread::current().id().as_u64().get();
         thread::spawn(move || {
             self.asked.wait();
             let wait = loop {
-                // In this order: who is still listed as waiting may have been woken by the last
-                // item, but not if the queue had none before.
-                let wait = helpless().then(observe::snapshot).and_then(|all| {
-                    let of_it = all.into_iter().find(|one| one.info.id == watched)?;
-                    let blocked = of_it.info.state == State::Blocked;
-                    of_it.info.last_wait.filter(|_| blocked)
-                });
-                match wait {
-                    Some(wait) if wait.what.starts_with("process queue") => break wait,
-                    _ => sleep(Duration::from_millis(1)), // it still works
+                match blocked_at(watched, "process queue", &helpless) {
+                    Some(wait) => break wait,
+                    None => sleep(Duration::from_millis(1)), // it still works
                 }
             };
-            let (pid, what, at) = (process::id(), wait.what, wait.at);
-            let answer = format!("{pid} blocked: {what} at {}:{}", at.file(), at.line());
+            let answer = format!("{} blocked: {wait}", process::id());
             must(self.answers.send(answer).map_err(io::Error::other));
         });
     }
