@@ -40,6 +40,14 @@ func main() {
 		serve(0, 0)
 	case "fair":
 		serve(number("computing"), number("iterations"))
+	case "condvar":
+		wakes(number("waiters"), seconds(), condvarRounds)
+	case "event":
+		wakes(number("waiters"), seconds(), eventRounds)
+	case "semaphore":
+		wakes(number("waiters"), seconds(), semaphoreRounds)
+	case "mutex":
+		mutexTasks(tasksOfShape(), seconds())
 	case "channel":
 		channel(number("senders"), number("receivers"), number("capacity"), seconds())
 	default:
@@ -53,6 +61,15 @@ func number(key string) int {
 		fail("%s=%q is not a number", key, args[key])
 	}
 	return value
+}
+
+// tasksOfShape is the N of shape=tasks=N.
+func tasksOfShape() int {
+	count, err := strconv.Atoi(strings.TrimPrefix(args["shape"], "tasks="))
+	if err != nil {
+		fail("shape=%q is not of tasks", args["shape"])
+	}
+	return count
 }
 
 func seconds() float64 {

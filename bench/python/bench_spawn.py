@@ -1,6 +1,7 @@
-"""`spawn`: tasks that add to a number, in waves of 10,000."""
+"""`spawn`: tasks that add to a number, in waves of 10,000; `futures` by a pool of two threads."""
 
 import asyncio
+import concurrent.futures
 import time
 
 import harness
@@ -13,6 +14,8 @@ def run(contender: str, args: dict[str, str]) -> None:
     waves = total // harness.SPAWN_WAVE
     if contender == "gevent":
         taken = gevent_waves(waves)
+    elif contender == "futures":
+        taken = pool_waves(waves)
     else:
         taken = harness.run_loop(contender, asyncio_waves(waves))
     assert total_run == total + harness.SPAWN_WAVE
@@ -53,3 +56,17 @@ def gevent_waves(waves: int) -> float:
     for _ in range(waves):
         wave()
     return time.perf_counter() - start
+
+
+def pool_waves(waves: int) -> float:
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+
+        def wave() -> None:
+            for future in [pool.submit(add) for _ in range(harness.SPAWN_WAVE)]:
+                future.result()
+
+        wave()
+        start = time.perf_counter()
+        for _ in range(waves):
+            wave()
+        return time.perf_counter() - start

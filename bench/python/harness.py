@@ -71,6 +71,18 @@ def switch_rounds(seconds: float, run) -> float:
         switches = int(switches * factor)
 
 
+def report_wakes(contender: str, args: dict[str, str], rounds_of) -> None:
+    """Nanoseconds per wake-up, where `rounds_of` wakes all waiters in each of so many rounds."""
+    waiters = int(args["waiters"])
+
+    def run(wakes: int) -> float:
+        rounds = -(-wakes // waiters)
+        taken = run_loop(contender, rounds_of(waiters, rounds))
+        return taken * wakes / (rounds * waiters)
+
+    report(ns_per_op=switch_rounds(float(args["seconds"]), run))
+
+
 def sleep_lengths(count: int):
     """The same lengths as in the harness of the Rust contenders, in seconds."""
     mask = (1 << 64) - 1

@@ -1,62 +1,83 @@
-//! `condvar` and `event`: one notification wakes all who wait; the last to arrive again asks for the next. With tokio's `Notify`;
-//! `tokio-mutex` is the same with a state that a mutex guards, as a condition variable is used.
+//! `condvar`: one notification wakes all who wait; the last to arrive again asks for the next. With tokio's `Notify`, which has
+//! no lock; `tokio-mutex` is the same with a state that a mutex guards, as a condition variable is used; and with the mutex
+//! and condvar of may.
 
-use crate::runtimes::{self, in_tokio};
+use crate::event;
+use crate::runtimes::{self, in_may, in_tokio, may_spawn};
 use harness::{Args, Figures};
 use std::pin::pin;
-use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
-#[derive(Default)]
-struct Gate {
-    back: AtomicU64,
-    opened: Notify,
-    all_back: Notify,
-}
-
 pub(crate) fn run(args: &Args) {
-    let runtime = runtimes::tokio(args);
     let waiters: u64 = args.number("waiters");
-    let ns = harness::wake_rounds(args.number("seconds"), waiters, |rounds| {
-        match args.contender.as_str() {
-            "tokio" => in_tokio(&runtime, tokio_rounds(waiters, rounds)),
-            "tokio-mutex" => in_tokio(&runtime, mutex_rounds(waiters, rounds)),
-            _ => args.unknown(),
+    let seconds = args.number("seconds");
+    let ns = match args.contender.as_str() {
+        "tokio" => return event::run(args), // Notify is used in one way alone
+        "tokio-mutex" => {
+            let runtime = runtimes::tokio(args);
+            harness::wake_rounds(seconds, waiters, |rounds| {
+                in_tokio(&runtime, mutex_rounds(waiters, rounds))
+            })
         }
-    });
+        "may" => {
+            runtimes::may(args);
+            harness::wake_rounds(seconds, waiters, |rounds| {
+                in_may(move || may_rounds(waiters, rounds))
+            })
+        }
+        _ => args.unknown(),
+    };
     Figures::new().with("ns_per_op", ns).print();
 }
 
-async fn tokio_rounds(waiters: u64, rounds: u64) -> Duration {
+#[derive(Default)]
+struct Gate {
+    /// How often it was opened, and how many have come back since.
+    state: may::sync::Mutex<(u64, u64)>,
+    opened: may::sync::Condvar,
+    all_back: may::sync::Condvar,
+}
+
+fn may_rounds(waiters: u64, rounds: u64) -> Duration {
     let gate = Arc::new(Gate::default());
     let handles: Vec<_> = (0..waiters)
         .map(|_| {
             let gate = Arc::clone(&gate);
-            tokio::spawn(async move {
-                for _ in 0..rounds {
-                    let mut opened = pin!(gate.opened.notified());
-                    opened.as_mut().enable();
-                    if gate.back.fetch_add(1, SeqCst) + 1 == waiters {
+            may_spawn(move || {
+                for round in 0..rounds {
+                    let mut state = gate.state.lock().expect("not poisoned");
+                    state.1 += 1;
+                    if state.1 == waiters {
                         gate.all_back.notify_one();
                     }
-                    opened.await;
+                    while state.0 <= round {
+                        state = gate.opened.wait(state).expect("not poisoned");
+                    }
                 }
             })
         })
         .collect();
-    let mut start = None;
-    for _ in 0..rounds {
-        gate.all_back.notified().await;
-        start.get_or_insert_with(Instant::now);
-        gate.back.store(0, SeqCst);
-        gate.opened.notify_waiters();
+    let all_back = || {
+        let mut state = gate.state.lock().expect("not poisoned");
+        while state.1 < waiters {
+            state = gate.all_back.wait(state).expect("not poisoned");
+        }
+        state
+    };
+    drop(all_back());
+    let start = Instant::now();
+    for round in 0..rounds {
+        let mut state = all_back();
+        *state = (round + 1, 0);
+        drop(state);
+        gate.opened.notify_all();
     }
     for handle in handles {
-        handle.await.expect("no task panics");
+        handle.join().expect("no coroutine panics");
     }
-    start.expect("at least one round").elapsed()
+    start.elapsed()
 }
 
 #[derive(Default)]

@@ -6,6 +6,7 @@ mod channel;
 mod condvar;
 mod echo;
 mod epoll_loop;
+mod event;
 mod fair;
 mod floors;
 mod forked;
@@ -13,7 +14,6 @@ mod iceoryx;
 mod manager;
 mod mutex;
 mod parked;
-
 mod process_queue;
 mod process_spawn;
 mod process_wake;
@@ -31,8 +31,9 @@ fn main() {
     harness::raise_descriptor_limit();
     match args.bench.as_str() {
         "channel" => channel::run(&args),
-        "condvar" | "event" => condvar::run(&args),
+        "condvar" => condvar::run(&args),
         "echo" => echo::run(&args),
+        "event" => event::run(&args),
         "fair" => fair::run(&args),
         "manager" => manager::run(&args),
         "mutex" => mutex::run(&args),

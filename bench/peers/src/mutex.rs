@@ -1,6 +1,6 @@
 //! `mutex`: lock, add, unlock; by one, by four threads, or by many tasks that wait with the lock held.
 
-use crate::runtimes::{self, in_tokio};
+use crate::runtimes::{self, SMOL, in_may, in_smol, in_tokio, may_spawn};
 use harness::{Args, Figures, LockShape};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -43,6 +43,16 @@ pub(crate) fn run(args: &Args) {
                 in_tokio(&runtime, tokio_tasks(tasks, count / tasks))
             })
         }
+        ("smol", LockShape::Tasks(tasks)) => {
+            runtimes::smol(args);
+            harness::switch_rounds(seconds, |count| in_smol(smol_tasks(tasks, count / tasks)))
+        }
+        ("may", LockShape::Tasks(tasks)) => {
+            runtimes::may(args);
+            harness::switch_rounds(seconds, |count| {
+                in_may(move || may_tasks(tasks, count / tasks))
+            })
+        }
         _ => args.unknown(),
     };
     Figures::new()
@@ -71,5 +81,51 @@ async fn tokio_tasks(tasks: u64, each: u64) -> Duration {
     }
     let taken = start.elapsed();
     assert_eq!(*lock.lock().await, tasks * each);
+    taken
+}
+
+async fn smol_tasks(tasks: u64, each: u64) -> Duration {
+    let lock = Arc::new(smol::lock::Mutex::new(0));
+    let start = Instant::now();
+    let handles: Vec<_> = (0..tasks)
+        .map(|_| {
+            let lock = Arc::clone(&lock);
+            SMOL.spawn(async move {
+                for _ in 0..each {
+                    let mut sum = lock.lock().await;
+                    *sum += 1;
+                    smol::future::yield_now().await;
+                }
+            })
+        })
+        .collect();
+    for handle in handles {
+        handle.await;
+    }
+    let taken = start.elapsed();
+    assert_eq!(*lock.lock().await, tasks * each);
+    taken
+}
+
+fn may_tasks(tasks: u64, each: u64) -> Duration {
+    let lock = Arc::new(may::sync::Mutex::new(0));
+    let start = Instant::now();
+    let handles: Vec<_> = (0..tasks)
+        .map(|_| {
+            let lock = Arc::clone(&lock);
+            may_spawn(move || {
+                for _ in 0..each {
+                    let mut sum = lock.lock().expect("not poisoned");
+                    *sum += 1;
+                    may::coroutine::yield_now();
+                }
+            })
+        })
+        .collect();
+    for handle in handles {
+        handle.join().expect("no coroutine panics");
+    }
+    let taken = start.elapsed();
+    assert_eq!(*lock.lock().expect("not poisoned"), tasks * each);
     taken
 }

@@ -24,7 +24,7 @@ pub(crate) fn bench(options: &Options) -> Bench {
     let tasks = [1, 2].map(|workers| {
         group(
             &format!("coroutines=1000 workers={workers}"),
-            &["bingfa", "tokio"],
+            &["bingfa", "tokio", "smol", "may", "go", "python"],
             "shape=tasks=1000",
             seconds,
             workers,
@@ -35,8 +35,9 @@ pub(crate) fn bench(options: &Options) -> Bench {
         name: "mutex",
         about: "lock, add 1, unlock: alone; by four threads on two cores, with 20 steps of work in between; by 1,000 tasks of \
                 which each yields with the lock held",
-        fair: "the same loops everywhere, and the sum is checked. Fairness is not measured: tokio's Mutex serves strictly in \
-               order, the others let whoever runs take a free lock, bingfa's for a bounded number of times",
+        fair: "the same loops everywhere, and the sum is checked. Fairness is not measured: the Mutexes of tokio and asyncio \
+               serve strictly in order, the others let whoever runs take a free lock, those of bingfa, smol and Go for a bounded time or \
+               number of times",
         rounds: options.rounds(7, 3),
         groups: [alone, threads].into_iter().chain(tasks).collect(),
         curves: vec![],

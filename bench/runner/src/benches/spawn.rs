@@ -17,7 +17,7 @@ pub(crate) fn bench(options: &Options) -> Bench {
 /// 10,000 alive at a time, one million in all; fewer where a task takes long, and for a first look.
 fn waves(quick: bool) -> Group {
     let total = |name: &str| match name {
-        "std" | "python" | "uvloop" | "gevent" => {
+        "std" | "python" | "uvloop" | "gevent" | "futures" => {
             if quick {
                 10_000
             } else {
@@ -39,6 +39,7 @@ fn waves(quick: bool) -> Group {
         "python",
         "uvloop",
         "gevent",
+        "futures",
     ];
     let run = |name: &&'static str| {
         Run::new(name, "spawn", &[format!("total={}", total(name))]).on_both_cores()
@@ -47,7 +48,8 @@ fn waves(quick: bool) -> Group {
     let mut cell = Cell::of_all("alive=10k", &runs, &[Metric::lower("ns_per_task")]);
     cell.notes = vec![
         "std: 50,000 threads in all (10,000 with --quick), for lack of time",
-        "python: asyncio; the three in Python have one thread, and 50,000 tasks in all (10,000 with --quick)",
+        "python: asyncio; it, uvloop and gevent have one thread, and 50,000 tasks in all (10,000 with --quick), as futures has",
+        "futures: concurrent.futures, a pool of two threads",
         "may: its pool is set to 20,000 stacks; with its default of 1,000 it is four times slower",
         "tokio-current: has one thread only",
         "rayon: its tasks are calls that cannot wait, and are joined by the end of their scope",
