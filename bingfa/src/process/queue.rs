@@ -20,7 +20,7 @@ use super::carry::Cargo;
 use super::queue_error::{Closed, GetError, Last, PutError};
 use super::queue_join::Awaiting;
 use super::shared::Shared;
-use super::waiting::{self, Look};
+use super::waiting::{self, Look, Pace};
 use super::wire;
 use crate::shm::arena::Arena;
 use crate::shm::block::{Block, Buffer, LONGEST_INLINE, Writer};
@@ -395,20 +395,28 @@ impl<'a> Core<'a> {
                 Look::Done(done) => Some(done),
                 Look::NotYet | Look::Busy => None,
             },
-            Wait::Until(deadline) if ptr::eq(word, self.ring().room()) => {
-                let patience = (self.ring().capacity() / 8).clamp(1, 1000) as u32;
-                waiting::wait_patiently_for(
-                    self.0.family(),
-                    word,
-                    what,
-                    deadline,
-                    patience,
-                    attempt,
-                )
-            }
             Wait::Until(deadline) => {
-                waiting::wait_for(self.0.family(), word, what, deadline, attempt)
+                let pace = || self.pace(word);
+                let family = self.0.family();
+                waiting::wait_at_a_pace_for(family, word, what, deadline, pace, attempt)
             }
+        }
+    }
+
+    /// How to wait for the word.
+    fn pace(self, word: &Word) -> Pace {
+        let ring = self.ring();
+        if !ptr::eq(word, ring.room()) {
+            return Pace {
+                pause: ring.pause_of_gets(),
+                patient: false,
+            };
+        }
+        // About as long as it takes to make some room.
+        let nanos = ring.capacity().saturating_mul(2).min(1000);
+        Pace {
+            pause: Duration::from_nanos(nanos),
+            patient: true,
         }
     }
 }

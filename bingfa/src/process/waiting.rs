@@ -29,9 +29,9 @@ use crate::sys::{errno, futex, launch};
 /// short that it was woken before, or soon after, it had really gone to sleep.
 const BRIEF: Duration = Duration::from_micros(4);
 const WORTHWHILE: Duration = Duration::from_micros(50);
-/// The longest pause between two looks, in turns of `spin_loop`: each look takes a cache line
-/// away from those who are to end the wait.
-const LONGEST_PAUSE: u32 = 64;
+/// The most turns of `spin_loop` between two looks: each look takes a cache line away from those
+/// who are to end the wait.
+const MOST_TURNS: u32 = 64;
 
 thread_local! {
     /// Whether the last sleep of this thread was short.
@@ -64,6 +64,15 @@ impl From<Attempt> for Look<()> {
     }
 }
 
+/// How somebody waits who has found nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Pace {
+    /// For how long a thread lets others go on before it looks again.
+    pub(super) pause: Duration,
+    /// Whether it lets others go on for a moment before they wake it ([`Word::wake_if`]).
+    pub(super) patient: bool,
+}
+
 /// How long to wait before another look if somebody is in the way, or for how long to be patient.
 const NAP: Duration = Duration::from_millis(1);
 
@@ -81,38 +90,24 @@ pub(super) fn wait_for<R>(
     deadline: Option<Instant>,
     attempt: impl FnMut(bool) -> Look<R>,
 ) -> Option<R> {
-    wait(family, word, what, deadline, 0, attempt)
+    wait_at_a_pace_for(family, word, what, deadline, Pace::default, attempt)
 }
 
-/// As [`wait_for`], by somebody who lets others go on for a moment before they wake it
-/// ([`Word::wake_if`]), and before it looks again: so many turns of `spin_loop`, at least one.
+/// As [`wait_for`], at a pace that is asked for if there is need to wait.
 #[track_caller]
 #[inline]
-pub(super) fn wait_patiently_for<R>(
+pub(super) fn wait_at_a_pace_for<R>(
     family: &Family,
     word: &Word,
     what: &'static &'static str,
     deadline: Option<Instant>,
-    patience: u32,
-    attempt: impl FnMut(bool) -> Look<R>,
-) -> Option<R> {
-    wait(family, word, what, deadline, patience, attempt)
-}
-
-#[track_caller]
-#[inline]
-fn wait<R>(
-    family: &Family,
-    word: &Word,
-    what: &'static &'static str,
-    deadline: Option<Instant>,
-    patience: u32,
+    pace: impl FnOnce() -> Pace,
     mut attempt: impl FnMut(bool) -> Look<R>,
 ) -> Option<R> {
     yield_if_slice_over();
     match attempt(false) {
         Look::Done(done) => Some(done),
-        first => wait_longer(family, word, what, deadline, patience, attempt, first),
+        first => wait_longer(family, word, what, deadline, pace(), attempt, first),
     }
 }
 
@@ -125,7 +120,7 @@ fn wait_longer<R>(
     word: &Word,
     what: &'static &'static str,
     deadline: Option<Instant>,
-    patience: u32,
+    pace: Pace,
     mut attempt: impl FnMut(bool) -> Look<R>,
     first: Look<R>,
 ) -> Option<R> {
@@ -133,12 +128,12 @@ fn wait_longer<R>(
     let begin = Instant::now();
     if matches!(first, Look::NotYet)
         && matches!(here, Carrier::Thread)
-        && let Some(done) = spin(begin, patience, &mut attempt)
+        && let Some(done) = spin(begin, pace.pause, &mut attempt)
     {
         return Some(done);
     }
     let at = Location::caller();
-    let mut patient = patience > 0;
+    let mut patient = pace.patient;
     loop {
         let seen = word.prepare(here.flag(family, patient));
         let nap = Instant::now() + NAP;
@@ -183,28 +178,32 @@ pub(super) fn nap(deadline: Option<Instant>) -> bool {
     true
 }
 
-/// Looks again and again for a moment.
-fn spin<R>(begin: Instant, patience: u32, mut attempt: impl FnMut(bool) -> Look<R>) -> Option<R> {
+/// Looks again and again for a moment, after a pause.
+fn spin<R>(begin: Instant, pause: Duration, mut attempt: impl FnMut(bool) -> Look<R>) -> Option<R> {
     if !more_than_one_cpu() {
         return None;
+    }
+    while begin.elapsed() < pause {
+        std::hint::spin_loop();
     }
     let limit = if SLEPT_BRIEFLY.get() {
         WORTHWHILE
     } else {
         BRIEF
     };
-    let mut pause = patience.clamp(1, LONGEST_PAUSE);
+    // Who was in no hurry before is in none now.
+    let mut turns = if pause.is_zero() { 1 } else { MOST_TURNS };
     loop {
-        for _ in 0..pause {
-            std::hint::spin_loop();
-        }
         match attempt(false) {
             Look::Done(done) => return Some(done),
-            Look::NotYet if begin.elapsed() < limit => {}
+            Look::NotYet if begin.elapsed() < pause + limit => {}
             // Busy: that has taken milliseconds, and so would the next.
             Look::NotYet | Look::Busy => return None,
         }
-        pause = (pause * 2).min(LONGEST_PAUSE);
+        for _ in 0..turns {
+            std::hint::spin_loop();
+        }
+        turns = (turns * 2).min(MOST_TURNS);
     }
 }
 

@@ -30,12 +30,14 @@ use std::sync::atomic::{
     AtomicU32, AtomicU64,
     Ordering::{AcqRel, Acquire, Relaxed, Release},
 };
+use std::time::Duration;
 
 use super::arena::{Arena, ArenaGuard};
 use super::block::{Buffer, Message};
 use super::hold::Hold;
 use super::kind::Gone;
 use super::last::{Last, LastGone};
+use super::pause::Pause;
 use super::segment::{self, RECORD, payload_len, record_len};
 use super::tasks::Tasks;
 use super::word::Word;
@@ -63,6 +65,8 @@ struct Ending {
     seen: AtomicU64,
     /// The spare segment; only the tail's is used.
     spare: AtomicU64,
+    /// Before the next look at an empty queue; only the head's is used.
+    pause: Pause,
     places: [Place; 2],
     published: Published,
 }
@@ -248,6 +252,11 @@ impl Ring {
         let got = self.head.count().load(Acquire); // pairs with the Release in `try_get`
         self.tail.seen.store(got, Relaxed);
         full(got)
+    }
+
+    /// For how long who finds nothing in it lets those who put go on before it looks again.
+    pub(crate) fn pause_of_gets(&self) -> Duration {
+        self.head.pause.next(self.head.count().load(Relaxed))
     }
 
     /// Whether nothing is in it behind the item of this number.
