@@ -315,7 +315,7 @@ impl Ring {
             let (mut current, mut at) = (now.segment.load(Relaxed), now.position.load(Relaxed));
             let end = arena.segment(current)?.len;
             if at + need > end {
-                let larger = (2 * end).min(segment::LONGEST).max(segment::HEAD + need);
+                let larger = segment::next_len(end, self.capacity, need);
                 if *fresh == 0 || arena.segment(*fresh)?.len < segment::HEAD + need {
                     drop(lock); // the arena's lock comes first
                     if !self.swap_for(arena, fresh, larger)? {

@@ -12,7 +12,13 @@ use super::arena::{Arena, ArenaGuard};
 /// The length of a queue's first segment.
 pub(super) const FIRST: u64 = 1024;
 /// Each segment is twice as long as the one before, up to this.
-pub(super) const LONGEST: u64 = 64 << 10;
+const LONG: u64 = 64 << 10;
+/// Or to this, for items of some length: in a ring of two segments that is much shorter, whoever
+/// writes finds the lines still in the cache of whoever has read them, which takes twice as
+/// long.
+const LONGEST: u64 = 256 << 10;
+/// So many items should fit.
+const ITEMS: u64 = 256;
 
 /// The head of a segment, before its records.
 #[repr(C)]
@@ -43,6 +49,14 @@ pub(super) fn payload_len(record: u64) -> u64 {
 /// The room that a record with such a payload takes.
 pub(super) fn record_len(payload: u64) -> u64 {
     RECORD + payload.next_multiple_of(8)
+}
+
+/// The length of the segment after one of the length `last`, in a queue with room for `capacity`
+/// items, for a record of this length.
+pub(super) fn next_len(last: u64, capacity: u64, record: u64) -> u64 {
+    let items = capacity.min(ITEMS) * record;
+    let longest = items.clamp(LONG, LONGEST).next_power_of_two();
+    (2 * last).min(longest).max(HEAD + record)
 }
 
 impl Arena {
@@ -102,5 +116,25 @@ impl ArenaGuard<'_> {
             }
             (at, position) = (next, HEAD);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn segments_grow_to_what_the_items_need_and_no_further() {
+        let grown = |capacity, record| {
+            let grow = |len: &u64| Some(next_len(*len, capacity, record));
+            std::iter::successors(Some(FIRST), grow).nth(20).unwrap()
+        };
+        assert_eq!(next_len(FIRST, 10, 16), 2 * FIRST);
+        assert_eq!(grown(u64::MAX, 16), LONG);
+        assert_eq!(grown(u64::MAX, 1032), LONGEST);
+        assert_eq!(grown(2, 4104), LONG, "more would never be used");
+        assert_eq!(grown(200, 520), 128 << 10);
+        assert_eq!(next_len(LONGEST, 1024, 16), LONG);
+        assert_eq!(next_len(FIRST, 10, 4104), HEAD + 4104);
     }
 }
