@@ -192,3 +192,21 @@ fn who_waits_for_an_item_may_end_a_join_until_it_gives_up() {
         }
     });
 }
+
+#[test]
+fn large_items_outlive_the_child_that_has_put_them() {
+    on_both(|| {
+        let queue = Queue::unbounded().unwrap();
+        let child = process::spawn(queue.clone(), |queue: Queue<String>| {
+            for n in 1..=4 {
+                queue.put("x".repeat(n << 20)).unwrap();
+            }
+        });
+        // In Python it would wait for its feeder thread, and that for somebody who gets.
+        child.join().unwrap();
+        for n in 1..=4 {
+            assert!(queue.get().unwrap() == "x".repeat(n << 20));
+        }
+        assert!(queue.get().unwrap_err().is_closed());
+    });
+}

@@ -248,15 +248,18 @@ pub(super) fn attach<T, E: ser::Error>(fd: BorrowedFd<'_>) -> Result<Place, E> {
             .map_err(|error| load.refuse(format!("`{what}`: {error}")))
     });
     attached
-        .unwrap_or_else(|| Err(elsewhere(what)))
+        .unwrap_or_else(|| Err(elsewhere(what, BY_DESCRIPTOR)))
         .map_err(E::custom)
 }
 
-fn elsewhere(what: &str) -> String {
+/// How handles may be sent that take a descriptor along, or lie in shared memory.
+const BY_DESCRIPTOR: &str = "or as a value that a manager keeps";
+const IN_MEMORY: &str = "or in an item of process::Queue or process::channel";
+
+fn elsewhere(what: &str, or: &str) -> String {
     format!(
         "`{what}` is a handle that lives in a process, and can only be sent by bingfa to another \
-         one: as an argument or a result of process::spawn, in a message of process::pipe, or \
-         through a manager"
+         one: as an argument or a result of process::spawn, in a message of process::pipe, {or}"
     )
 }
 
@@ -275,7 +278,7 @@ pub(super) fn check_private<T, E: ser::Error>() -> Result<(), E> {
         Err(load.refuse(why))
     });
     checked
-        .unwrap_or_else(|| Err(elsewhere(what)))
+        .unwrap_or_else(|| Err(elsewhere(what, BY_DESCRIPTOR)))
         .map_err(E::custom)
 }
 
@@ -298,7 +301,7 @@ pub(super) fn export<T, E: ser::Error>(handle: &Handle) -> Result<Token, E> {
                 let why = format!("`{what}` is in shared memory, and no manager can keep it");
                 return Err(load.refuse(why));
             }
-            return Err(elsewhere(what)); // a `Deserialize` that encodes
+            return Err(elsewhere(what, IN_MEMORY)); // a `Deserialize` that encodes
         };
         match handle.export(to) {
             Ok(token) => {
@@ -309,7 +312,7 @@ pub(super) fn export<T, E: ser::Error>(handle: &Handle) -> Result<Token, E> {
         }
     });
     exported
-        .unwrap_or_else(|| Err(elsewhere(what)))
+        .unwrap_or_else(|| Err(elsewhere(what, IN_MEMORY)))
         .map_err(E::custom)
 }
 

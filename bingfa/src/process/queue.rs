@@ -34,7 +34,7 @@ use crate::shm::word::Word;
 /// A handle: clones are the same queue, and so is what arrives in another process, as an
 /// argument or a result of [`spawn`](super::spawn()) or in another message of this module,
 /// also in one of another queue. Items travel by `serde`; they may contain shared objects, but
-/// no descriptors (see [`pipe`](super::pipe())). They lie in shared memory, and nothing but
+/// no descriptors, which are refused (see [`pipe`](super::pipe())). They lie in shared memory, and nothing but
 /// the callers moves them. The queue and what is in it go with the last handle.
 ///
 /// # When processes end
@@ -42,7 +42,8 @@ use crate::shm::word::Word;
 /// moment. A wait that nobody can end is an error at once: a `get` from an empty queue, or
 /// a `put` into a full one, that no other process has any more (though some had) gives
 /// [`Closed`], which names the last. (Other carriers of this process do not count there, and
-/// may end such a wait all the same: who relies on them tries again.) Items that a dead process had taken and not
+/// may end such a wait all the same: who relies on them tries again. If the queue was
+/// [closed](Self::close), nothing changes that.) Items that a dead process had taken and not
 /// [reported done](Self::task_done) are told to whoever [joins](Self::join).
 ///
 /// # Examples
@@ -119,7 +120,8 @@ fn encode<T: Serialize, B: DerefMut<Target = Buffer>>(
     };
     if let Some(along) = &along {
         if along.has_descriptors() {
-            let why = "descriptors cannot lie in memory; send them by process::pipe";
+            let why = "it has descriptors in it (of files, sockets, pipes, or that lead to a manager), which cannot \
+                       lie in memory; send them by process::pipe";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
         }
         writer.pack(along.tokens())?;

@@ -51,6 +51,7 @@ impl fmt::Display for Last {
 /// no other process has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[doc(alias = "ShutDown")]
+#[doc(alias = "QueueShutDown")]
 pub struct Closed {
     pub(super) last: Option<Last>,
     pub(super) by_hand: bool,
@@ -77,11 +78,14 @@ impl fmt::Display for Closed {
 
 impl Error for Closed {}
 
-/// Why a queue gave the item back.
+/// Why a queue gave the item back: what [`queue::PutError`](crate::queue::PutError) says of one in
+/// a process, by the same names, and more.
 pub enum PutError<T> {
     /// At capacity, for as long as the caller was ready to wait: a retry may succeed.
+    #[doc(alias = "queue.Full")]
     Full(T),
-    /// No retry will succeed, unless another process gets the queue.
+    /// The queue was closed: no retry will succeed. Or it is full, and no other process has it: a
+    /// retry succeeds if another gets it, or a carrier of this one makes room.
     Closed(T, Closed),
     /// It cannot be encoded, or there is no memory for it.
     Refused(T, io::Error),
@@ -95,9 +99,14 @@ impl<T> PutError<T> {
         }
     }
 
-    /// True if a retry may succeed.
+    /// Whether it was full.
     pub fn is_full(&self) -> bool {
         matches!(self, PutError::Full(_))
+    }
+
+    /// Whether nobody could make room, or the queue was closed.
+    pub fn is_closed(&self) -> bool {
+        matches!(self, PutError::Closed(..))
     }
 }
 
@@ -123,16 +132,34 @@ impl<T> fmt::Display for PutError<T> {
 
 impl<T> Error for PutError<T> {}
 
-/// Why a queue gave nothing.
+/// Why a queue gave nothing: what [`queue::GetError`](crate::queue::GetError) says of one in a
+/// process, by the same names, and more.
 #[derive(Debug)]
 pub enum GetError {
     /// Nothing there, for as long as the caller was ready to wait: a retry may succeed.
+    #[doc(alias = "queue.Empty")]
     Empty,
-    /// No retry will succeed, unless another process gets the queue.
+    /// The queue was closed, and nothing is left: no retry will succeed. Or it is empty, and no
+    /// other process has it: a retry succeeds if another gets it, or a carrier of this one puts
+    /// something in.
     Closed(Closed),
     /// An item was taken, and cannot be decoded: it is gone. It counts as taken, so
     /// [`task_done`](super::Queue::task_done) is due for it.
     Invalid(io::Error),
+}
+
+impl GetError {
+    /// Whether it was empty.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        matches!(self, GetError::Empty)
+    }
+
+    /// Whether nothing could come any more.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        matches!(self, GetError::Closed(_))
+    }
 }
 
 impl fmt::Display for GetError {

@@ -15,6 +15,7 @@ pub struct Closed<T = ()>(pub T);
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum PutError<T> {
     /// At capacity, for as long as the caller was ready to wait: a retry may succeed.
+    #[doc(alias = "queue.Full")]
     Full(T),
     /// Closed: no retry will succeed.
     Closed(T),
@@ -25,6 +26,7 @@ pub enum PutError<T> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GetError {
     /// Nothing there, for as long as the caller was ready to wait: a retry may succeed.
+    #[doc(alias = "queue.Empty")]
     Empty,
     /// Closed, and nothing is left: no retry will succeed.
     Closed,
@@ -57,6 +59,25 @@ impl<T> PutError<T> {
     /// True if a retry may succeed.
     pub fn is_full(&self) -> bool {
         matches!(self, PutError::Full(_))
+    }
+
+    /// Whether the queue was closed.
+    pub fn is_closed(&self) -> bool {
+        matches!(self, PutError::Closed(_))
+    }
+}
+
+impl GetError {
+    /// True if a retry may succeed.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        matches!(self, GetError::Empty)
+    }
+
+    /// Whether the queue was closed, and nothing was left.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        matches!(self, GetError::Closed)
     }
 }
 
