@@ -284,3 +284,23 @@ fn coroutines_of_one_worker_may_print_at_once() {
         }
     }
 }
+
+#[bingfa::test]
+fn threads_have_the_operating_system_s_handle() {
+    use bingfa::os::unix::thread::JoinHandleExt;
+
+    // SAFETY: nothing is asked of the caller.
+    let own = || unsafe { libc::pthread_self() };
+    let named = thread::spawn(move || {
+        thread::park();
+        own()
+    });
+    let known = named.as_pthread_t();
+    named.thread().unpark();
+    assert_eq!(named.join().unwrap(), known);
+
+    let native = thread::spawn(|| ()).into_pthread_t();
+    // SAFETY: the right to join it came with it.
+    let joined = unsafe { libc::pthread_join(native, std::ptr::null_mut()) };
+    assert_eq!(joined, 0);
+}

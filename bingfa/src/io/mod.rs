@@ -2,14 +2,13 @@
 //! and waiting for descriptors that others made.
 //!
 //! Everything that never waits is std's own item, so a `std::io::Read` bound and a
-//! `bingfa::io::Read` bound are the same bound. Two things are new: [`stdin()`], whose
-//! readers wait without holding their thread when they are coroutines, and
+//! `bingfa::io::Read` bound are the same bound. Three things are new: [`stdin()`] and [`pipe()`],
+//! whose users wait without holding their thread when they are coroutines, and
 //! [`readable`]/[`writable`], which wait for a descriptor that is not one of
 //! `bingfa`'s sockets.
 //!
 //! [`stdout`] and [`stderr`] are std's: they write at once, as `print!` does, and a
-//! terminal or pipe that takes no more holds the thread. `std::io::pipe` has no twin
-//! here: std's would hold the thread of a coroutine that reads from it.
+//! terminal or pipe that takes no more holds the thread.
 
 pub(crate) mod connect;
 pub(crate) mod file;
@@ -17,12 +16,12 @@ pub(crate) mod handle;
 pub(crate) mod op;
 #[cfg(feature = "process")]
 pub(crate) mod packet;
-#[cfg(feature = "process")]
 pub(crate) mod pipe;
 pub(crate) mod polled;
 pub(crate) mod socket;
 
 mod line_buffer;
+mod pipe_ends;
 mod ready;
 mod stdin;
 mod turns;
@@ -34,6 +33,7 @@ pub use std::io::{
     read_to_string, repeat, sink, stderr, stdout,
 };
 
+pub use self::pipe_ends::{PipeReader, PipeWriter, pipe};
 pub use self::ready::{readable, writable};
 pub use self::stdin::{Stdin, StdinLock, stdin};
 

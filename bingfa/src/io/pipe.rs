@@ -6,9 +6,7 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use super::op::{self, Wait};
 use super::polled;
-use crate::sys::socket;
 
 /// An end of a pipe.
 #[derive(Debug)]
@@ -45,8 +43,14 @@ impl From<Pipe> for OwnedFd {
 }
 
 /// Waits until `fd` is readable, on any carrier.
+#[cfg(feature = "process")]
 #[track_caller]
 pub(crate) fn wait_readable(fd: BorrowedFd<'_>) -> io::Result<()> {
-    op::wait_for(fd, None, socket::POLLIN, Wait::Forever)?;
+    super::op::wait_for(
+        fd,
+        None,
+        crate::sys::socket::POLLIN,
+        super::op::Wait::Forever,
+    )?;
     Ok(())
 }

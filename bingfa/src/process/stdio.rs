@@ -70,6 +70,18 @@ impl From<io::PipeReader> for Stdio {
     }
 }
 
+impl From<crate::io::PipeReader> for Stdio {
+    fn from(pipe: crate::io::PipeReader) -> Stdio {
+        OwnedFd::from(pipe).into()
+    }
+}
+
+impl From<crate::io::PipeWriter> for Stdio {
+    fn from(pipe: crate::io::PipeWriter) -> Stdio {
+        OwnedFd::from(pipe).into()
+    }
+}
+
 impl From<io::PipeWriter> for Stdio {
     fn from(pipe: io::PipeWriter) -> Stdio {
         OwnedFd::from(pipe).into()

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::future::Future;
 use std::num::NonZeroU64;
+use std::os::unix::thread::{JoinHandleExt, RawPthread};
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -201,6 +202,17 @@ impl<T> JoinHandle<T> {
     #[doc(alias = "isAlive")]
     pub fn is_finished(&self) -> bool {
         self.0.is_finished()
+    }
+}
+
+impl<T> JoinHandleExt for JoinHandle<T> {
+    fn as_pthread_t(&self) -> RawPthread {
+        self.0.native().as_pthread_t()
+    }
+
+    /// Whoever has it is to join or detach the thread; its result is dropped.
+    fn into_pthread_t(self) -> RawPthread {
+        self.0.into_native().into_pthread_t()
     }
 }
 

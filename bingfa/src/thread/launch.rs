@@ -163,6 +163,16 @@ impl<T> Handle<T> {
         &self.packet().completion
     }
 
+    /// The operating system's thread.
+    pub(super) fn native(&self) -> &std::thread::JoinHandle<()> {
+        self.native.as_ref().expect("only `join` takes it out")
+    }
+
+    /// The same, without the right to the result.
+    pub(super) fn into_native(mut self) -> std::thread::JoinHandle<()> {
+        self.native.take().expect("only `join` takes it out")
+    }
+
     pub(super) fn is_finished(&self) -> bool {
         self.packet().completion.is_done()
     }
