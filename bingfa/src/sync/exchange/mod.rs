@@ -82,8 +82,11 @@ impl<O: Order, W: Hold> Exchange<O, W> {
     /// Runs `f` on all of it, alone.
     #[inline(always)]
     fn all<R>(&self, f: impl FnOnce(&mut All<'_, O, W>) -> R) -> R {
-        let mut head = self.splits.then(|| self.head.lock());
-        let mut tail = self.tail.lock();
+        let (mut head, mut tail) = if self.splits {
+            (Some(self.head.lock()), self.tail.lock())
+        } else {
+            (None, self.tail.lock_patiently())
+        };
         let mut all = Settles(All {
             tail: &mut tail,
             head: head.as_deref_mut(),

@@ -46,6 +46,10 @@ impl<S> Lock<S> {
     pub(super) fn lock(&self) -> loom::sync::MutexGuard<'_, S> {
         self.0.lock().unwrap()
     }
+
+    pub(super) fn lock_patiently(&self) -> loom::sync::MutexGuard<'_, S> {
+        self.lock()
+    }
 }
 
 impl Hold for Bell {
