@@ -579,3 +579,26 @@ fn a_cancelled_start_leaves_no_process_behind() {
     let _ = starter.join();
     until(|| !there());
 }
+
+/// The timers of the sockets that are connected from or to this port (`proc(5)`); 2: keepalive.
+fn timers(port: u16) -> Vec<u8> {
+    let port = format!(":{port:04X}");
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let timer = |line: &str| {
+        let fields: Vec<_> = line.split_whitespace().collect();
+        let connected = fields[3] == "01";
+        let ours = fields[1].ends_with(&port) || fields[2].ends_with(&port);
+        (connected && ours).then(|| u8::from_str_radix(&fields[5][..2], 16).unwrap())
+    };
+    table.lines().skip(1).filter_map(timer).collect()
+}
+
+#[bingfa::test]
+fn both_ends_of_a_network_look_whether_the_other_is_there() {
+    let _dog = Watchdog::new("keepalive");
+    let (manager, address) = listening(b"k");
+    let client = Client::connect(address, b"k").unwrap();
+    // Until what was sent is acknowledged another timer runs.
+    until(|| timers(address.port()) == [2, 2]);
+    drop((client, manager));
+}

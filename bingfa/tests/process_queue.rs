@@ -13,6 +13,7 @@ use bingfa::process::{
     self, Builder, Fd, GetError, JoinHandle, PutError, Queue, RawValue, Receiver, Sender,
     SharedMemory, Unjoined, Value,
 };
+use common::usage::{Usage, limit_descriptors};
 use common::{LONG, SHORT, assert_well, in_child, labelled, on_both, on_one_thread, until};
 use serde::{Deserialize, Serialize};
 
@@ -519,8 +520,13 @@ fn a_queue_leaves_nothing_behind() {
 #[test]
 fn ten_thousand_queues_work_at_once() {
     child("ten_thousand_queues_work_at_once", || {
+        limit_descriptors(1024); // whatever this machine's default is
+        let before = Usage::now().descriptors;
         let queues: Vec<Queue<u32>> = (0..10_000).map(|_| Queue::bounded(1).unwrap()).collect();
+        let more = Usage::now().descriptors - before;
+        assert!(more < 20, "{more} descriptors for them");
         let child = Builder::new().spawn(queues.clone(), |queues: Vec<Queue<u32>>| {
+            assert!(Usage::now().descriptors < 50);
             for (n, queue) in queues.iter().enumerate() {
                 queue.put(n as u32).unwrap();
             }

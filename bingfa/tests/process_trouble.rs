@@ -407,6 +407,46 @@ fn children_leave_nothing_behind() {
 }
 
 #[test]
+fn a_child_that_is_killed_while_it_is_given_much_or_gives_much_is_named() {
+    child(
+        "a_child_that_is_killed_while_it_is_given_much_or_gives_much_is_named",
+        || {
+            const LEN: usize = 48 << 20;
+            let argument = "x".repeat(LEN);
+            for method in METHODS {
+                spawning(method).spawn((), |()| ()).unwrap().join().unwrap();
+            }
+            let before = Usage::settled();
+            let mut killed = 0;
+            for round in 0..24u32 {
+                let method = METHODS[round as usize % 2];
+                let child = spawning(method).spawn(argument.clone(), |text: String| text);
+                let child = child.unwrap();
+                // At some moment between the first byte to it and the last byte from it.
+                std::thread::sleep(Duration::from_millis(u64::from(round * 5)));
+                child.kill().unwrap();
+                let pid = child.pid().to_string();
+                match child.join() {
+                    Ok(text) => assert_eq!(text.len(), LEN),
+                    Err(error) => {
+                        let why = error.to_string();
+                        assert!(why.contains(&pid) && why.contains("SIGKILL"), "{why}");
+                        killed += 1;
+                    }
+                }
+            }
+            assert!(killed > 0);
+            let after = Usage::settled();
+            // The allocator keeps something of what was that large; a lost transfer is larger.
+            let lost = after.rss_kib.saturating_sub(before.rss_kib) > LEN >> 10;
+            assert!(!lost, "from {before:?} to {after:?}");
+            let rss_kib = before.rss_kib;
+            Usage { rss_kib, ..after }.assert_no_more_than(&before, "killed children");
+        },
+    );
+}
+
+#[test]
 fn without_descriptors_spawn_is_an_error_and_works_again_later() {
     child(
         "without_descriptors_spawn_is_an_error_and_works_again_later",

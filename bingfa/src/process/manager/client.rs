@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::auth::Key;
-use super::link::{Incoming, LONGEST, Outgoing, Received};
+use super::link::{self, Incoming, LONGEST, Outgoing, Received};
 use super::protocol::{Hello, Patience, Refusal, Reply, Request, Token, Welcome};
 use super::reentrant_lock::Reentry;
 use crate::io::op::{Wait, seen_now};
@@ -344,7 +344,7 @@ impl Route {
             }
             Route::Internet(address, key) => {
                 let socket = TcpStream::connect(address)?;
-                socket.set_nodelay(true)?;
+                link::over_a_network(&socket)?;
                 let socket = Socket::new(OwnedFd::from(socket), SocketKind::Stream);
                 key.answer(&socket)?;
                 socket

@@ -3,12 +3,15 @@
 
 use std::io::{self, ErrorKind, IoSlice};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::time::Duration;
 
 use serde::Serialize;
+use socket2::{SockRef, TcpKeepalive};
 
 use crate::io::op::Wait;
 use crate::io::packet;
 use crate::io::socket::Socket;
+use crate::net::TcpStream;
 use crate::sys::pass;
 use crate::sys::socket::send_now;
 
@@ -16,6 +19,27 @@ const HEAD: usize = 6;
 
 /// No frame is longer.
 pub(super) const LONGEST: usize = 1 << 30;
+
+/// For how long a connection over a network may be silent before the other side is asked whether
+/// it is there, how long it is waited for each time, and how often.
+const SILENCE: Duration = Duration::from_secs(30);
+const INTERVAL: Duration = Duration::from_secs(10);
+const PROBES: u32 = 3;
+/// For how long what was sent may stay unacknowledged.
+const UNHEARD: Duration = Duration::from_secs(60);
+
+/// Small frames go at once; and if the machine of the other side vanishes without a word, the
+/// connection ends after a minute, also while nothing is sent.
+pub(super) fn over_a_network(socket: &TcpStream) -> io::Result<()> {
+    let keepalive = TcpKeepalive::new()
+        .with_time(SILENCE)
+        .with_interval(INTERVAL)
+        .with_retries(PROBES);
+    let options = SockRef::from(socket);
+    options.set_tcp_keepalive(&keepalive)?;
+    options.set_tcp_user_timeout(Some(UNHEARD))?;
+    socket.set_nodelay(true)
+}
 
 /// What has come.
 #[derive(Debug)]

@@ -45,7 +45,9 @@
 //! Processes that are sent a proxy or a [`Client`]: what they get is a descriptor that leads to
 //! the manager, and nobody else has one. A manager can listen at a path or an internet address
 //! as well ([`Builder::path`], [`Builder::bind`]); who comes that way and the manager show each
-//! other that they know a key (HMAC-SHA-256), before anything else is read.
+//! other that they know a key (HMAC-SHA-256), before anything else is read. If the machine at the
+//! other end of a network vanishes without a word, both sides take its process for dead after a
+//! minute: what it had locked is free, and who waits for the manager gets an error.
 //!
 //! # How it ends
 //!

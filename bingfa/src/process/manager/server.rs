@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::Client;
 use super::auth::Key;
 use super::client::Route;
-use super::link::{Incoming, Outgoing, Received};
+use super::link::{self, Incoming, Outgoing, Received};
 use super::pending::Pending;
 use super::protocol::{Hello, Refusal, Reply, Welcome};
 use super::state::{Next, Session, State};
@@ -140,7 +140,7 @@ impl House {
                     .map(|(socket, _)| (OwnedFd::from(socket), "a path".to_owned())),
                 Listener::Internet(listener) => listener.accept().map(|(socket, peer)| {
                     // Fails only for what is no TCP socket.
-                    let _ = socket.set_nodelay(true);
+                    let _ = link::over_a_network(&socket);
                     (OwnedFd::from(socket), peer.to_string())
                 }),
             };
