@@ -95,9 +95,13 @@ impl<T> Task<T> {
 /// # Errors
 /// If one has panicked.
 pub fn finish<T>(tasks: impl IntoIterator<Item = Task<T>>) -> io::Result<()> {
+    let mut panicked = false;
     for task in tasks {
-        task.join()
-            .map_err(|_| io::Error::other("a task has panicked"))?;
+        // The others go on to their ends, too, or one would be in mid-print as the process ends.
+        panicked |= task.join().is_err();
     }
-    Ok(())
+    match panicked {
+        true => Err(io::Error::other("a task has panicked")),
+        false => Ok(()),
+    }
 }

@@ -15,11 +15,11 @@ const SIZES: [(u32, &str); 5] = [
 pub(crate) fn bench(options: &Options) -> Bench {
     let seconds = if options.quick { 0.15 } else { 0.3 };
     let mut groups = Vec::new();
-    for shape in [(1, 1), (4, 1), (4, 4)] {
-        let sizes = if shape == (1, 1) {
-            &SIZES[..]
-        } else {
-            &SIZES[..2]
+    for shape in [(1, 1), (4, 1), (2, 2), (4, 4)] {
+        let sizes = match shape {
+            (1, 1) => &SIZES[..],
+            (2, 2) => &SIZES[..1], // a point of a curve
+            _ => &SIZES[..2],
         };
         groups.extend(sizes.iter().map(|&size| one_way(shape, size, seconds)));
     }
@@ -32,14 +32,23 @@ pub(crate) fn bench(options: &Options) -> Bench {
                ipc-channel is bounded by its socket. Time runs from the first item put to the last received",
         rounds: options.rounds(5, 1),
         groups,
-        curves: vec![Curve {
-            axis: "bytes",
-            metric: "us_per_msg",
-            points: SIZES
-                .iter()
-                .map(|&(size, name)| (f64::from(size), format!("shape=1x1 {name}")))
-                .collect(),
-        }],
+        curves: vec![
+            Curve {
+                axis: "bytes",
+                metric: "us_per_msg",
+                points: SIZES
+                    .iter()
+                    .map(|&(size, name)| (f64::from(size), format!("shape=1x1 {name}")))
+                    .collect(),
+            },
+            Curve {
+                axis: "producers and as many consumers",
+                metric: "msgs_per_s",
+                points: [1, 2, 4]
+                    .map(|ends| (f64::from(ends), format!("shape={ends}x{ends} size=8B")))
+                    .into(),
+            },
+        ],
     }
 }
 

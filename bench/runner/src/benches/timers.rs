@@ -46,7 +46,7 @@ pub(crate) fn bench(options: &Options) -> Bench {
         curves: if options.quick {
             vec![]
         } else {
-            vec![curve("warm")]
+            vec![curve("cold"), curve("warm")]
         },
     }
 }
