@@ -64,11 +64,7 @@ impl<T> Task<T> {
             Task::Thread(handle) => handle.thread().id().as_u64(),
             Task::Coroutine(handle) => handle.id().as_u64(),
         };
-        let is_finished = || match self {
-            Task::Thread(handle) => handle.is_finished(),
-            Task::Coroutine(handle) => handle.is_finished(),
-        };
-        while !is_finished() {
+        while !self.is_finished() {
             let wait = blocked_at(id.get(), what, &helpless);
             if wait.is_some() {
                 return wait;
@@ -76,6 +72,14 @@ impl<T> Task<T> {
             thread::sleep(Duration::from_millis(1)); // it still works
         }
         None
+    }
+
+    /// Whether it has ended.
+    pub fn is_finished(&self) -> bool {
+        match self {
+            Task::Thread(handle) => handle.is_finished(),
+            Task::Coroutine(handle) => handle.is_finished(),
+        }
     }
 
     /// Waits for the result.

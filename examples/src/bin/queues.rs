@@ -199,8 +199,9 @@ fn kitchen_with_ends(eaters: u32, carrier: Carrier, scale: Scale) -> io::Result<
     }
     let eaters = eaters?;
     for (eater, number) in eaters.iter().zip(1..) {
-        // Nobody puts any more: who waits at an empty table waits for ever.
-        if let Some(wait) = eater.until_blocked("queue get", || table.is_empty()) {
+        // Three have gone with the ends, and nobody puts any more: who waits now waits for ever.
+        let gone = || eaters.iter().filter(|eater| eater.is_finished()).count();
+        if let Some(wait) = eater.until_blocked("queue get", || gone() == 3) {
             println!("消费者{number} blocked: {wait}");
         }
     }
