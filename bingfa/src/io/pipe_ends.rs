@@ -2,11 +2,10 @@
 
 #![allow(unsafe_code)]
 
-use std::fmt;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 
-use super::pipe::Pipe;
+use super::pipe::{Pipe, is_a_pipe_end};
 
 /// Makes a pipe: bytes that go in at one end come out at the other; twin of [`std::io::pipe`].
 ///
@@ -47,8 +46,10 @@ pub struct PipeReader(Pipe);
 /// written a part.
 pub struct PipeWriter(Pipe);
 
-/// What both ends are: descriptors. Implementations of foreign traits for several types, which
-/// only a macro writes once.
+is_a_pipe_end!(PipeReader, std::io::PipeReader);
+is_a_pipe_end!(PipeWriter, std::io::PipeWriter);
+
+/// What these two have beside that.
 macro_rules! an_end {
     ($name:ident) => {
         impl $name {
@@ -61,54 +62,10 @@ macro_rules! an_end {
             }
         }
 
-        impl fmt::Debug for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.debug_tuple(stringify!($name))
-                    .field(&self.as_raw_fd())
-                    .finish()
-            }
-        }
-
-        impl AsFd for $name {
-            fn as_fd(&self) -> BorrowedFd<'_> {
-                self.0.as_fd()
-            }
-        }
-
-        impl AsRawFd for $name {
-            fn as_raw_fd(&self) -> RawFd {
-                self.0.as_fd().as_raw_fd()
-            }
-        }
-
-        impl IntoRawFd for $name {
-            fn into_raw_fd(self) -> RawFd {
-                OwnedFd::from(self.0).into_raw_fd()
-            }
-        }
-
         impl FromRawFd for $name {
             unsafe fn from_raw_fd(fd: RawFd) -> Self {
                 // SAFETY: the caller hands over an open descriptor that it owns.
                 unsafe { OwnedFd::from_raw_fd(fd) }.into()
-            }
-        }
-
-        impl From<OwnedFd> for $name {
-            fn from(fd: OwnedFd) -> Self {
-                $name(fd.into())
-            }
-        }
-
-        impl From<$name> for OwnedFd {
-            fn from(end: $name) -> OwnedFd {
-                end.0.into()
-            }
-        }
-
-        impl From<std::io::$name> for $name {
-            fn from(end: std::io::$name) -> Self {
-                OwnedFd::from(end).into()
             }
         }
 

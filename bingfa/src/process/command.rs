@@ -5,16 +5,15 @@
 
 use std::ffi::OsStr;
 use std::io::{self, Read};
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::path::Path;
 use std::process::{CommandArgs, CommandEnvs, ExitStatus, Output};
 use std::time::Duration;
 
 use super::stdio::{ChildStderr, ChildStdin, ChildStdout, Kind, Stdio};
-use crate::io::op;
-use crate::io::pipe::wait_readable;
+use crate::io::op::{self, Wait};
 use crate::sys::epoll::{self, Poll};
-use crate::sys::pidfd;
+use crate::sys::{pidfd, socket};
 
 /// A program to be run; twin of [`std::process::Command`].
 ///
@@ -318,6 +317,13 @@ impl Child {
             stderr,
         })
     }
+}
+
+/// Waits until `fd` is readable, on any carrier.
+#[track_caller]
+fn wait_readable(fd: BorrowedFd<'_>) -> io::Result<()> {
+    op::wait_for(fd, None, socket::POLLIN, Wait::Forever)?;
+    Ok(())
 }
 
 /// Reads two pipes to their ends, whichever has something, so that neither fills up.

@@ -1,11 +1,10 @@
 //! Standard input and output of children: what they are, and this end of their pipes.
 
-use std::fmt;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
 
-use crate::io::pipe::Pipe;
+use crate::io::pipe::{Pipe, is_a_pipe_end};
 
 /// What a child's standard input, output or error is; twin of [`std::process::Stdio`].
 #[derive(Debug)]
@@ -96,49 +95,7 @@ macro_rules! pipe_end {
         /// A coroutine that waits for it gives its worker back meanwhile.
         pub struct $name(Pipe);
 
-        impl fmt::Debug for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.debug_tuple(stringify!($name))
-                    .field(&self.as_raw_fd())
-                    .finish()
-            }
-        }
-
-        impl AsFd for $name {
-            fn as_fd(&self) -> BorrowedFd<'_> {
-                self.0.as_fd()
-            }
-        }
-
-        impl AsRawFd for $name {
-            fn as_raw_fd(&self) -> RawFd {
-                self.0.as_fd().as_raw_fd()
-            }
-        }
-
-        impl IntoRawFd for $name {
-            fn into_raw_fd(self) -> RawFd {
-                OwnedFd::from(self.0).into_raw_fd()
-            }
-        }
-
-        impl From<OwnedFd> for $name {
-            fn from(fd: OwnedFd) -> Self {
-                $name(fd.into())
-            }
-        }
-
-        impl From<$name> for OwnedFd {
-            fn from(end: $name) -> OwnedFd {
-                end.0.into()
-            }
-        }
-
-        impl From<$std> for $name {
-            fn from(end: $std) -> Self {
-                OwnedFd::from(end).into()
-            }
-        }
+        is_a_pipe_end!($name, $std);
 
         impl From<$name> for Stdio {
             fn from(end: $name) -> Stdio {

@@ -4,6 +4,9 @@
 //! # Invariants
 //! 1. The entries lie in the block, behind the message, written before anybody else has it, and
 //!    changed under the arena's lock.
+//!
+//! Relaxed: that lock orders what changes; who looks without it has the block alone, and got it from
+//! the queue, which orders what was written before.
 #![allow(unsafe_code)]
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
