@@ -28,8 +28,10 @@ use serde::de::DeserializeOwned;
 use super::wire::{self, Encoded, Orders, Outcome, Panic};
 use super::{identity, zygote};
 use crate::sched::exit;
+use crate::shm::arena;
 use crate::shm::family::{self, Inheritance};
 use crate::shm::object::Destination;
+use crate::sys::kept::Kept;
 use crate::sys::{self, attributes, fd, image::Image, launch, pass};
 
 /// The variable that tells a new image what it is.
@@ -165,6 +167,9 @@ fn play(role: Role, parent: i32) -> ! {
     }
 }
 
+/// The status of a Rust program whose main panics.
+pub(super) const FAILED: i32 = 101;
+
 /// Receives the orders, does what they say, and ends the process.
 pub(super) fn run(socket: OwnedFd) -> ! {
     let (orders, mut arguments) = match receive(&socket) {
@@ -182,16 +187,24 @@ pub(super) fn run(socket: OwnedFd) -> ! {
         {
             file = above; // one of the standard three is closed, and stays so
         }
-        family::inherit(Inheritance { file, me, parent });
+        if let Ok(file) = Kept::new(file, arena::FILE) {
+            family::inherit(Inheritance { file, me, parent }); // it is open, as it has just come
+        }
     }
+    let socket = Kept::new(socket, "to which its result was to go");
     let outcome = obey(orders, arguments);
-    let status = match outcome {
+    let mut status = match outcome {
         Outcome::Returned(_) => 0,
-        // As that of a Rust program whose main panics.
-        Outcome::Panicked(_) | Outcome::Refused(_) => 101,
+        Outcome::Panicked(_) | Outcome::Refused(_) => FAILED,
     };
-    // An error: nobody wants to know. The status says it all the same.
-    let _ = report(socket, outcome);
+    match socket.and_then(Kept::into_inner) {
+        // An error: nobody wants to know. The status says it all the same.
+        Ok(socket) => drop(report(socket, outcome)),
+        Err(error) => {
+            eprintln!("{error}");
+            status = FAILED;
+        }
+    }
     end(status)
 }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::process::ExitStatus;
 
+use super::child::FAILED;
 use super::wire::Panic;
 
 /// Why [`join`](super::JoinHandle::join) has no result: the child panicked, was killed, called
@@ -95,6 +96,11 @@ impl fmt::Display for JoinError {
                 write!(f, ": {}", panic.message)
             }
             (Cause::Refused(why), _) => write!(f, "has no result: {why}"),
+            (Cause::Ended, Some(status)) if status.code() == Some(FAILED) => write!(
+                f,
+                "ended without a result: {status} (it may have closed all descriptors, also that \
+                 for its result; then it has said so on its standard error)"
+            ),
             (Cause::Ended, Some(status)) => write!(f, "ended without a result: {status}"),
             (Cause::Ended, None) => f.write_str(
                 "ended without a result; something else in this program has taken its exit \

@@ -17,6 +17,7 @@ use super::record::{Interest, Record};
 use crate::shm::peers::PeerId;
 use crate::sys::epoll::{self, Poll};
 use crate::sys::fork::Mark;
+use crate::sys::kept::Kept;
 use crate::sys::launch::{self, Exec, Made};
 use crate::sys::{eventfd, task};
 
@@ -29,9 +30,9 @@ pub(super) struct Order {
 }
 
 struct Keeper {
-    poll: Poll,
+    poll: Kept<Poll>,
     /// Rung when there are orders.
-    bell: OwnedFd,
+    bell: Kept,
     orders: Mutex<Vec<(Order, mpsc::Sender<io::Result<Made>>)>>,
     children: Mutex<BTreeMap<u64, Arc<Record>>>,
     /// Processes that are not children of this one, by number: their place in the family,
@@ -42,6 +43,9 @@ struct Keeper {
 }
 
 static KEEPER: Mutex<Option<Arc<Keeper>>> = Mutex::new(None);
+
+/// What its descriptors are for, in words.
+const CHILDREN: &str = "by which it hears of its children";
 
 const BELL: u64 = 0;
 /// The bit of those who are not children.
@@ -68,6 +72,8 @@ fn keeper() -> io::Result<Arc<Keeper>> {
                  one can spawn more",
             ));
         }
+        keeper.poll.get()?;
+        keeper.bell.get()?;
         return Ok(keeper.clone());
     }
     let (ready, told) = mpsc::channel();
@@ -98,12 +104,21 @@ fn running() -> Option<Arc<Keeper>> {
     lock(&KEEPER).clone().filter(|keeper| !keeper.mark.forked())
 }
 
+/// Makes sure that there is a keeper.
+///
+/// # Errors
+/// If there can be none, or this process has closed its descriptors: as a rule all, also those by
+/// which its children are reached.
+pub(super) fn check() -> io::Result<()> {
+    keeper().map(drop)
+}
+
 /// Has the keeper make a child of a new image of this program; a plain thread's call.
 pub(super) fn exec(order: Order) -> io::Result<Made> {
     let keeper = keeper()?;
     let (done, made) = mpsc::channel();
     lock(&keeper.orders).push((order, done));
-    eventfd::signal(keeper.bell.as_fd());
+    eventfd::signal(keeper.bell.get()?.as_fd());
     made.recv()
         .map_err(|_| io::Error::other("bingfa: the keeper thread has panicked"))?
 }
@@ -124,11 +139,7 @@ pub(super) fn watch(record: &Arc<Record>) -> io::Result<()> {
     lock(&keeper.children).insert(record.id, record.clone());
     record.watch(|pidfd, interest| {
         keeper.register_socket(record.id, interest, false)?;
-        let token = record.id << 1 | 1;
-        keeper
-            .poll
-            .set(pidfd, epoll::IN, token, false)
-            .map_err(io::Error::from_raw_os_error)
+        keeper.register(pidfd, epoll::IN, record.id << 1 | 1, false)
     })
 }
 
@@ -136,7 +147,7 @@ pub(super) fn watch(record: &Arc<Record>) -> io::Result<()> {
 pub(super) fn remove(id: u64, pidfd: BorrowedFd<'_>) {
     if let Some(keeper) = running() {
         // A sentinel that was given away keeps the registration alive.
-        epoll::remove(keeper.poll.as_raw_fd(), pidfd.as_raw_fd());
+        keeper.unregister(pidfd);
         lock(&keeper.children).remove(&id);
     }
 }
@@ -144,7 +155,7 @@ pub(super) fn remove(id: u64, pidfd: BorrowedFd<'_>) {
 /// Somebody else waits for the end of this child, and will reap it.
 pub(super) fn leave_end(pidfd: BorrowedFd<'_>) {
     if let Some(keeper) = running() {
-        epoll::remove(keeper.poll.as_raw_fd(), pidfd.as_raw_fd());
+        keeper.unregister(pidfd);
     }
 }
 
@@ -160,12 +171,8 @@ pub(super) fn watch_peer(peer: PeerId, pid: i32, process: OwnedFd) -> io::Result
     let raw = process.as_raw_fd();
     lock(&keeper.others).insert(id, (peer, pid, process));
     keeper
-        .poll
-        .set(raw, epoll::IN, id | OTHER, false)
-        .map_err(|error| {
-            lock(&keeper.others).remove(&id);
-            io::Error::from_raw_os_error(error)
-        })
+        .register(raw, epoll::IN, id | OTHER, false)
+        .inspect_err(|_| drop(lock(&keeper.others).remove(&id)))
 }
 
 /// All children that are not known to have ended, oldest first.
@@ -197,8 +204,8 @@ impl Keeper {
         poll.set(bell.as_raw_fd(), epoll::IN, BELL, false)
             .map_err(io::Error::from_raw_os_error)?;
         Ok(Keeper {
-            poll,
-            bell,
+            poll: Kept::new(poll, CHILDREN)?,
+            bell: Kept::new(bell, CHILDREN)?,
             orders: Mutex::default(),
             children: Mutex::default(),
             others: Mutex::default(),
@@ -210,8 +217,12 @@ impl Keeper {
     fn run(&self) {
         let mut events = Vec::with_capacity(64);
         loop {
+            let Ok(poll) = self.poll.get() else {
+                std::thread::park(); // for good: daemons end with this thread
+                continue;
+            };
             // An error is a signal (all are blocked, but a debugger's stop is one, too).
-            if self.poll.wait(&mut events, None).is_err() {
+            if poll.wait(&mut events, None).is_err() {
                 continue;
             }
             for event in &events {
@@ -226,7 +237,9 @@ impl Keeper {
     }
 
     fn obey(&self) {
-        eventfd::drain(self.bell.as_fd());
+        if let Ok(bell) = self.bell.get() {
+            eventfd::drain(bell.as_fd());
+        }
         for (order, done) in std::mem::take(&mut *lock(&self.orders)) {
             let _ = done.send(make(&order)); // an error: whoever asked has been cancelled
         }
@@ -247,7 +260,7 @@ impl Keeper {
     fn see_end_of(&self, id: u64) {
         let other = lock(&self.others).remove(&id);
         if let Some((peer, pid, process)) = other {
-            epoll::remove(self.poll.as_raw_fd(), process.as_raw_fd());
+            self.unregister(process.as_fd());
             drop(process);
             family::ended(peer, pid);
         }
@@ -263,9 +276,18 @@ impl Keeper {
         } else {
             epoll::IN
         };
-        self.poll
-            .set(socket, events, id << 1, known)
-            .map_err(io::Error::from_raw_os_error)
+        self.register(socket, events, id << 1, known)
+    }
+
+    fn register(&self, fd: RawFd, events: u32, token: u64, known: bool) -> io::Result<()> {
+        let set = self.poll.get()?.set(fd, events, token, known);
+        set.map_err(io::Error::from_raw_os_error)
+    }
+
+    fn unregister(&self, fd: BorrowedFd<'_>) {
+        if let Ok(poll) = self.poll.get() {
+            epoll::remove(poll.as_raw_fd(), fd.as_raw_fd());
+        }
     }
 }
 

@@ -435,6 +435,7 @@ fn nursery() -> MutexGuard<'static, Nursery> {
 
 /// Makes the child, on a plain thread.
 fn start(plan: Plan) -> io::Result<Arc<Record>> {
+    keeper::check()?;
     let mut nursery = nursery();
     if plan.privileges.seccomp != 0 && keeper::seccomp()? != plan.privileges.seccomp {
         return Err(io::Error::new(
@@ -485,7 +486,7 @@ fn start(plan: Plan) -> io::Result<Arc<Record>> {
     // What fits is there before the child looks.
     let mut fds = arguments.fds;
     if let Some(seat) = &seat {
-        let file = seat.family().arena().file();
+        let file = seat.family().arena().file()?;
         fds.insert(0, file.try_clone_to_owned()?);
     }
     let link = Link::new(ours, job, fds)?;

@@ -32,6 +32,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use super::object;
 use super::peers;
 use crate::sys::fork::Mark;
+use crate::sys::kept::Kept;
 use crate::sys::memfd;
 use crate::sys::robust::{RobustGuard, RobustMutex};
 
@@ -89,7 +90,7 @@ const _: () = assert!(BLOCKS < SEGMENT && BLOCKS.is_multiple_of(CHUNK));
 /// A family's memory, as one process sees it.
 #[derive(Debug)]
 pub(crate) struct Arena {
-    file: OwnedFd,
+    file: Kept,
     id: u64,
     segments: [AtomicPtr<u8>; SEGMENTS],
     mark: Mark,
@@ -138,6 +139,9 @@ fn class(len: u64) -> io::Result<u32> {
     Ok(class)
 }
 
+/// What its file is for, in words.
+pub(crate) const FILE: &str = "in which is what it shares with other processes";
+
 impl Arena {
     /// A new family's.
     ///
@@ -174,7 +178,7 @@ impl Arena {
 
     fn over(file: OwnedFd, id: u64) -> io::Result<Arena> {
         let arena = Arena {
-            file,
+            file: Kept::new(file, FILE)?,
             id,
             segments: [const { AtomicPtr::new(std::ptr::null_mut()) }; SEGMENTS],
             mark: Mark::here()?,
@@ -189,8 +193,14 @@ impl Arena {
         self.id
     }
 
-    pub(crate) fn file(&self) -> BorrowedFd<'_> {
-        self.file.as_fd()
+    /// # Errors
+    /// If this process has closed it.
+    pub(crate) fn file(&self) -> io::Result<BorrowedFd<'_>> {
+        self.file.get().map(AsFd::as_fd)
+    }
+
+    fn commit(&self, offset: u64, len: u64) -> io::Result<()> {
+        memfd::commit(self.file()?, offset, len)
     }
 
     /// Whether this is a fork of the process that has mapped it: it has the memory, but is no
@@ -245,7 +255,7 @@ impl Arena {
         if !slot.load(Acquire).is_null() {
             return Ok(());
         }
-        let mapped = memfd::map(self.file.as_fd(), start, len as usize)?;
+        let mapped = memfd::map(self.file()?, start, len as usize)?;
         // AcqRel: pairs with the Acquire in `at`.
         if slot
             .compare_exchange(std::ptr::null_mut(), mapped.as_ptr(), AcqRel, Acquire)
@@ -295,7 +305,7 @@ impl Arena {
     /// Makes sure that an entry of a table is there.
     pub(super) fn commit_entry(&self, at: u64) -> io::Result<()> {
         if at.is_multiple_of(CHUNK) {
-            memfd::commit(self.file.as_fd(), at, CHUNK)?;
+            self.commit(at, CHUNK)?;
         }
         Ok(())
     }
@@ -327,7 +337,7 @@ impl Arena {
         drop(lock);
         // Not under the lock: it may take long, and others may stop us meanwhile.
         if class > LARGEST_SMALL
-            && let Err(error) = memfd::commit(self.file.as_fd(), block, len)
+            && let Err(error) = self.commit(block, len)
         {
             self.put_back(self.discard(block, class));
             return Err(error);
@@ -343,7 +353,7 @@ impl Arena {
     pub(super) fn enlarge(&self, block: u64, old: u64, new: u64) -> io::Result<bool> {
         let fits = class(old)? == class(new)?;
         if fits {
-            memfd::commit(self.file.as_fd(), block, new)?;
+            self.commit(block, new)?;
         }
         Ok(fits)
     }
@@ -384,7 +394,10 @@ impl Arena {
         if hollow {
             // A failure would leave old bytes where `clear` expects none.
             let rest = (1 << class) - PAGE;
-            if memfd::discard(self.file.as_fd(), at + PAGE, rest).is_err()
+            let discarded = self
+                .file()
+                .and_then(|file| memfd::discard(file, at + PAGE, rest));
+            if discarded.is_err()
                 && let Ok(start) = self.reach::<u8>(at + PAGE)
             {
                 // SAFETY: the block is ours to give back.
@@ -427,7 +440,7 @@ impl ArenaGuard<'_> {
         }
         if class > LARGEST_SMALL {
             let block = self.extend(1 << class)?;
-            memfd::commit(self.file.as_fd(), block, PAGE)?;
+            self.commit(block, PAGE)?;
             self.header().end.store(block + (1 << class), Relaxed);
             return Ok(block);
         }
@@ -439,7 +452,7 @@ impl ArenaGuard<'_> {
             return Ok(at);
         }
         let at = self.extend(CHUNK)?;
-        memfd::commit(self.file.as_fd(), at, CHUNK)?;
+        self.commit(at, CHUNK)?;
         self.header().end.store(at + CHUNK, Relaxed);
         chunk.store(at + (1 << class), Relaxed);
         Ok(at)
@@ -511,7 +524,7 @@ mod tests {
     #[test]
     fn blocks_do_not_overlap_and_come_back() {
         let arena = Arena::create(7).unwrap();
-        let other = Arena::open(arena.file().try_clone_to_owned().unwrap()).unwrap();
+        let other = Arena::open(arena.file().unwrap().try_clone_to_owned().unwrap()).unwrap();
         assert_eq!(other.id(), 7);
         let mut blocks = Vec::new();
         for len in [1, 64, 65, 4096, 8192, 8193, 65536, 1 << 20, 20 << 20, 100]

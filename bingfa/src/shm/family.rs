@@ -2,11 +2,11 @@
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
-use std::os::fd::OwnedFd;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use super::arena::Arena;
 use super::peers::{PeerId, Whereabouts};
+use crate::sys::kept::Kept;
 use crate::sys::pidfd;
 
 /// A family, as one of its processes sees it.
@@ -20,7 +20,7 @@ pub(crate) struct Family {
 /// What a child is given of its family.
 #[derive(Debug)]
 pub(crate) struct Inheritance {
-    pub(crate) file: OwnedFd,
+    pub(crate) file: Kept,
     pub(crate) me: PeerId,
     pub(crate) parent: PeerId,
 }
@@ -59,7 +59,7 @@ fn join() -> io::Result<&'static Family> {
     }
     let family = match &*inheritance {
         Some(Inheritance { file, me, parent }) => Family {
-            arena: Arena::open(file.try_clone()?)?,
+            arena: Arena::open(file.get()?.try_clone()?)?,
             me: *me,
             parent: *parent,
         },
@@ -101,7 +101,7 @@ impl Family {
         let parent = Arena::create(RandomState::new().build_hasher().finish())?;
         let me = parent.lock().reserve(PeerId::NONE)?;
         let child = parent.lock().reserve(me)?;
-        let file = parent.file().try_clone_to_owned()?;
+        let file = parent.file()?.try_clone_to_owned()?;
         let none = PeerId::NONE;
         let both = [(parent, me, none), (Arena::open(file)?, child, me)];
         Ok(both.map(|(arena, me, parent)| &*Box::leak(Box::new(Family { arena, me, parent }))))

@@ -18,6 +18,8 @@ pub(crate) mod futex;
 #[cfg(all(feature = "process", not(loom)))]
 pub(crate) mod image;
 #[cfg(all(feature = "process", not(loom)))]
+pub(crate) mod kept;
+#[cfg(all(feature = "process", not(loom)))]
 pub(crate) mod launch;
 #[cfg(not(loom))]
 pub(crate) mod mem;
