@@ -343,24 +343,35 @@ impl<'a> Core<'a> {
             if sleeps_next && !may_be_alone {
                 awaiting.get_or_insert_with(|| Awaiting::new(self));
             }
-            // Asked first: what was put before the end is found below.
+            let mut take = || match ring.try_get(arena, hold, &mut buffer) {
+                Ok(Received::Short(len)) => Look::Done(Got::Short(len)),
+                Ok(Received::Long(at)) => Look::Done(Got::Long(at)),
+                Ok(Received::Nothing) => Look::NotYet,
+                Ok(Received::Busy) => Look::Busy,
+                Err(error) => Look::Done(Got::Failed(error)),
+            };
+            // First without a question whether more may come, which takes its time while
+            // somebody is stopped in the middle of a put.
+            let taken = take();
+            if !matches!(taken, Look::NotYet) {
+                return taken;
+            }
             let no_source = ring.has_no_source();
             let alone = if sleeps_next && !may_be_alone {
                 self.is_alone()
             } else {
                 Some(false)
             };
-            match ring.try_get(arena, hold, &mut buffer) {
-                Ok(Received::Short(len)) => Look::Done(Got::Short(len)),
-                Ok(Received::Long(at)) => Look::Done(Got::Long(at)),
-                Ok(Received::Nothing) => match (no_source, alone) {
-                    (Some(true), _) => Look::Done(Got::Closed),
-                    (_, Some(true)) => Look::Done(Got::Alone),
-                    (Some(false), Some(false)) => Look::NotYet,
-                    (None, _) | (_, None) => Look::Busy,
-                },
-                Ok(Received::Busy) => Look::Busy,
-                Err(error) => Look::Done(Got::Failed(error)),
+            let if_empty = match (no_source, alone) {
+                (Some(true), _) => Look::Done(Got::Closed),
+                (_, Some(true)) => Look::Done(Got::Alone),
+                (Some(false), Some(false)) => return Look::NotYet,
+                (None, _) | (_, None) => Look::Busy,
+            };
+            // What was put before the end is there by now.
+            match take() {
+                Look::NotYet => if_empty,
+                taken => taken,
             }
         };
         let decoded = match self.wait_for(ring.items(), GET, wait, attempt) {
