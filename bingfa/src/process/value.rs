@@ -125,7 +125,9 @@ impl<T: Pod + fmt::Debug> fmt::Debug for Value<T> {
 
 impl<T: Pod> serde::Serialize for Value<T> {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.0.serialize(serializer)
+        // As its lock, whose layout it has; but an error names this type.
+        let token = self.0.shared().export::<Self, S::Error>()?;
+        token.serialize(serializer)
     }
 }
 
