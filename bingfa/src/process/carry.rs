@@ -21,6 +21,7 @@ use std::ptr;
 use serde::{Deserialize, Serialize, de, ser};
 
 use super::manager::Client;
+use super::receipt::Receipt;
 use crate::park::carrier;
 use crate::shm::family;
 use crate::shm::object::{Destination, Handle, Token};
@@ -44,6 +45,8 @@ pub(super) struct Setting {
     pub(super) network: bool,
     /// While decoding: the block in shared memory in which the message lies, if it lies in one.
     pub(super) block: Option<u64>,
+    /// While decoding: what its sender wants back, if it wants to know what was taken out.
+    pub(super) receipt: Option<Receipt>,
 }
 
 /// The message at hand.
@@ -128,6 +131,16 @@ impl Shared {
     /// The message has gone: the holds are the receiver's business.
     pub(super) fn sent(mut self) {
         self.0.clear();
+    }
+
+    /// The message has gone, and its receiver has taken the first so many of them; the holds of the
+    /// others are taken back.
+    pub(super) fn sent_in_part(mut self, taken: usize) {
+        self.0.drain(..taken.min(self.0.len()));
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 }
 
@@ -322,8 +335,13 @@ pub(super) fn import<T, E: de::Error>(
     make: impl FnOnce(Option<u64>) -> std::io::Result<Handle>,
 ) -> Result<Handle, E> {
     let what = std::any::type_name::<T>();
-    let block = with_load(|load| load.setting.block).flatten();
-    make(block).map_err(|error| {
+    let block = with_load(|load| {
+        if let Some(receipt) = &load.setting.receipt {
+            receipt.take();
+        }
+        load.setting.block
+    });
+    make(block.flatten()).map_err(|error| {
         let why = format!("`{what}`: {error}");
         E::custom(with_load(|load| load.refuse(why.clone())).unwrap_or(why))
     })

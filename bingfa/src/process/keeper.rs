@@ -7,13 +7,14 @@
 
 use std::collections::BTreeMap;
 use std::ffi::CString;
-use std::io;
+use std::io::{self, PipeReader};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 
-use super::family;
+use super::carry::Shared;
 use super::record::{Interest, Record};
+use super::{family, receipt};
 use crate::shm::peers::PeerId;
 use crate::sys::epoll::{self, Poll};
 use crate::sys::fork::Mark;
@@ -29,15 +30,22 @@ pub(super) struct Order {
     pub(super) share_directories: bool,
 }
 
+/// What ends, and is no child of this process.
+enum Other {
+    /// Another process: its place in the family, pid, and descriptor.
+    Process(PeerId, i32, OwnedFd),
+    /// A message in a pipe.
+    Message(PipeReader, Shared),
+}
+
 struct Keeper {
     poll: Kept<Poll>,
     /// Rung when there are orders.
     bell: Kept,
     orders: Mutex<Vec<(Order, mpsc::Sender<io::Result<Made>>)>>,
     children: Mutex<BTreeMap<u64, Arc<Record>>>,
-    /// Processes that are not children of this one, by number: their place in the family,
-    /// pid, and descriptor.
-    others: Mutex<BTreeMap<u64, (PeerId, i32, OwnedFd)>>,
+    /// What else is waited for, by number.
+    others: Mutex<BTreeMap<u64, Other>>,
     mark: Mark,
     tid: i32,
 }
@@ -161,18 +169,29 @@ pub(super) fn leave_end(pidfd: BorrowedFd<'_>) {
 
 /// Whether the keeper watches this process, which is no child of this one.
 pub(super) fn watches(peer: PeerId) -> bool {
-    running().is_some_and(|keeper| lock(&keeper.others).values().any(|other| other.0 == peer))
+    let is_it = |other: &Other| matches!(other, Other::Process(known, ..) if *known == peer);
+    running().is_some_and(|keeper| lock(&keeper.others).values().any(is_it))
 }
 
 /// From now on the keeper watches `process`, which is no child of this one.
 pub(super) fn watch_peer(peer: PeerId, pid: i32, process: OwnedFd) -> io::Result<()> {
-    let keeper = keeper()?;
-    let id = next_id();
     let raw = process.as_raw_fd();
-    lock(&keeper.others).insert(id, (peer, pid, process));
-    keeper
-        .register(raw, epoll::IN, id | OTHER, false)
-        .inspect_err(|_| drop(lock(&keeper.others).remove(&id)))
+    let watched = keeper()?.watch_other(raw, epoll::IN, Other::Process(peer, pid, process));
+    watched.map_err(|(error, _)| error)
+}
+
+/// When the message is gone for which this is the receipt, the keeper takes back what nobody has
+/// taken out.
+pub(super) fn await_receipt(receipt: PipeReader, shared: Shared) {
+    let Ok(keeper) = keeper() else {
+        return shared.sent(); // as far as anybody can know
+    };
+    let raw = receipt.as_raw_fd();
+    // No events but the end of it, which is always told.
+    let watched = keeper.watch_other(raw, 0, Other::Message(receipt, shared));
+    if let Err((_, Other::Message(_, shared))) = watched {
+        shared.sent();
+    }
 }
 
 /// All children that are not known to have ended, oldest first.
@@ -259,11 +278,29 @@ impl Keeper {
     /// One of the others has ended.
     fn see_end_of(&self, id: u64) {
         let other = lock(&self.others).remove(&id);
-        if let Some((peer, pid, process)) = other {
-            self.unregister(process.as_fd());
-            drop(process);
-            family::ended(peer, pid);
+        match other {
+            Some(Other::Process(peer, pid, process)) => {
+                self.unregister(process.as_fd());
+                drop(process);
+                family::ended(peer, pid);
+            }
+            Some(Other::Message(receipt, shared)) => {
+                self.unregister(receipt.as_fd());
+                receipt::close(receipt, shared);
+            }
+            None => {}
         }
+    }
+
+    /// Watches `fd`, which is the other's; gives that back if it cannot.
+    fn watch_other(&self, fd: RawFd, events: u32, other: Other) -> Result<(), (io::Error, Other)> {
+        let id = next_id();
+        lock(&self.others).insert(id, other);
+        self.register(fd, events, id | OTHER, false)
+            .map_err(|error| {
+                let other = lock(&self.others).remove(&id);
+                (error, other.expect("nobody else knows its number"))
+            })
     }
 
     /// A socket at its end has been closed, and is registered no more.

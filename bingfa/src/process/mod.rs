@@ -75,6 +75,7 @@ mod queue_async;
 mod queue_error;
 mod queue_join;
 mod raw;
+mod receipt;
 mod record;
 mod reentrant_lock;
 mod rwlock;

@@ -5,7 +5,8 @@
 //! [pid of the sender: u32]` and the value's bytes. What does not fit into a packet goes as a
 //! sealed memory file, with the writing end of an ordinary pipe as its *receipt*: that is
 //! closed when the message has been read, or is lost. A sender waits for its last receipt
-//! before it sends another such file, so that a slow reader is not buried in memory.
+//! before it sends another such file, so that a slow reader is not buried in memory. One with
+//! handles of shared objects takes along another receipt (`receipt.rs`).
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -19,7 +20,9 @@ use std::time::{Duration, Instant};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::carry::{self, Place};
+use super::carry::{self, Place, Setting};
+use super::keeper;
+use super::receipt::Receipt;
 use super::wire::{self, Encoded};
 use crate::io::op::{self, Wait};
 use crate::io::packet;
@@ -63,7 +66,8 @@ pub fn pipe<S, R>() -> io::Result<(Connection<S, R>, Connection<R, S>)> {
 /// What is sent is not typed on the way: both processes have to mean the same by it, as they do
 /// when the ends come from one call of `pipe`. Beside values it carries raw bytes. A message
 /// may have any length up to 4 GiB, and takes along what handles are in it: sockets,
-/// [`Fd`](super::Fd)s, other ends.
+/// [`Fd`](super::Fd)s, other ends, and those of shared objects, which cost a descriptor until the
+/// message is read, and go with it if nobody reads it.
 ///
 /// It is closed when it is dropped and no other process has it. That, or the death of the
 /// process at the other end, is an error there at once, after what had been sent before. A
@@ -94,6 +98,8 @@ const VALUE: u8 = 1;
 const BYTES: u8 = 2;
 /// Added to the kind: the bytes are in the first descriptor, the second is the receipt.
 const AS_FILE: u8 = 0x80;
+/// Added to the kind: the first of the other descriptors is the receipt for shared objects.
+const SHARED: u8 = 0x40;
 
 impl<S, R> Connection<S, R> {
     fn new(socket: Socket, peer: u32) -> Self {
@@ -233,7 +239,7 @@ impl<S, R> Connection<S, R> {
     #[doc(alias = "Connection.recv_bytes")]
     #[track_caller]
     pub fn recv_bytes(&self) -> io::Result<Vec<u8>> {
-        self.receive(BYTES, Wait::Forever, |bytes, _| Ok(bytes.to_vec()))
+        self.receive(BYTES, Wait::Forever, |bytes, _, _| Ok(bytes.to_vec()))
     }
 
     /// Waits for at most `limit`, and says whether there is a message, or the end of them, so
@@ -293,10 +299,20 @@ impl<S, R> Connection<S, R> {
     where
         S: Serialize,
     {
-        let Encoded { bytes, fds, shared } = wire::encode(value)
+        let encoded = wire::encode(value)
             .map_err(|error| io::Error::new(ErrorKind::InvalidInput, error.to_string()))?;
-        self.send_message(VALUE, &bytes, &fds, wait)?;
-        shared.sent();
+        let Encoded {
+            bytes,
+            mut fds,
+            shared,
+        } = encoded;
+        if shared.is_empty() {
+            return self.send_message(VALUE, &bytes, &fds, wait);
+        }
+        let (receipt, held) = io::pipe()?;
+        fds.insert(0, held.into());
+        self.send_message(VALUE | SHARED, &bytes, &fds, wait)?;
+        keeper::await_receipt(receipt, shared);
         Ok(())
     }
 
@@ -356,8 +372,13 @@ impl<S, R> Connection<S, R> {
     where
         R: DeserializeOwned,
     {
-        self.receive(VALUE, wait, |bytes, fds| {
-            wire::decode(bytes, fds).map_err(|error| invalid(self.peer(), &error.to_string()))
+        self.receive(VALUE, wait, |bytes, fds, receipt| {
+            let setting = Setting {
+                receipt: receipt.map(Receipt::new),
+                ..Setting::default()
+            };
+            wire::decode_in(setting, bytes, fds)
+                .map_err(|error| invalid(self.peer(), &error.to_string()))
         })
     }
 
@@ -367,7 +388,7 @@ impl<S, R> Connection<S, R> {
         &self,
         kind: u8,
         wait: Wait,
-        read: impl FnOnce(&[u8], Vec<OwnedFd>) -> io::Result<T>,
+        read: impl FnOnce(&[u8], Vec<OwnedFd>, Option<OwnedFd>) -> io::Result<T>,
     ) -> io::Result<T> {
         let mut packet = Vec::with_capacity(LONGEST_PACKET);
         let mut fds = loop {
@@ -385,25 +406,28 @@ impl<S, R> Connection<S, R> {
         };
         let sender = u32::from_le_bytes(head[1..].try_into().expect("4 bytes"));
         self.peer.store(sender, Relaxed);
-        if head[0] & !AS_FILE != kind {
-            let why = match head[0] & !AS_FILE {
+        if head[0] & !(AS_FILE | SHARED) != kind {
+            let why = match head[0] & !(AS_FILE | SHARED) {
                 VALUE => "it is a value, not raw bytes",
                 BYTES => "it is raw bytes, not a value",
                 _ => "it is of no known kind",
             };
             return Err(invalid(Some(sender), why));
         }
-        if head[0] & AS_FILE == 0 {
-            return read(bytes, fds);
-        }
-        if fds.len() < 2 {
-            let why = "its file is missing; this process may have too many files open";
+        let (is_file, has_shared) = (head[0] & AS_FILE != 0, head[0] & SHARED != 0);
+        let own = if is_file { 2 } else { 0 } + usize::from(has_shared);
+        if fds.len() < own {
+            let why = "descriptors are missing; this process may have too many files open";
             return Err(invalid(Some(sender), why));
         }
-        let rest = fds.split_off(2);
+        let rest = fds.split_off(own);
+        let receipt = has_shared.then(|| fds.pop()).flatten();
+        if !is_file {
+            return read(bytes, rest, receipt);
+        }
         let file = Sealed::map(fds[0].as_fd(), LONGEST)
             .map_err(|error| invalid(Some(sender), &error.to_string()))?;
-        read(&file, rest) // and the receipt is dropped
+        read(&file, rest, receipt) // and the file's own receipt is dropped
     }
 
     /// Why nothing can come or go any more.

@@ -91,6 +91,14 @@ impl Kind {
         true
     }
 
+    /// A message goes that nobody has read, and with it a handle that somebody could have had.
+    pub(super) fn lose_message(self, arena: &ArenaGuard<'_>, object: &Object<'_>) {
+        if self == Kind::Queue {
+            // SAFETY: as in `depart`.
+            unsafe { payload::<Ring>(object) }.rouse(arena); // some may be alone now
+        }
+    }
+
     /// The object goes: so does what else belongs to it.
     pub(super) fn end(self, arena: &ArenaGuard<'_>, object: &Object<'_>) {
         // SAFETY: as in `depart`.

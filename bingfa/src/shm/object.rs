@@ -324,16 +324,17 @@ impl Handle {
         Ok(handle)
     }
 
-    /// Takes back what `export` gave out: the message has not gone.
+    /// Takes back what `export` gave out: the message has not gone, or nobody will read it.
     pub(crate) fn recall(family: &'static Family, token: Token) {
-        let arena = family.arena().lock();
-        if let Ok(Some(object)) = arena.find(token.index, token.serial) {
-            let promised = token.owner != family.me();
-            if let Some(hold) = arena.holder(&object, token.owner) {
-                let number = if promised { &hold.promised } else { &hold.sent };
-                number.store(number.load(Relaxed).saturating_sub(1), Relaxed);
-                arena.settle(object);
-            }
+        let recall = move || {
+            let arena = family.arena().lock_briefly();
+            arena.is_some_and(|arena| {
+                arena.recall(token, family.me());
+                true
+            })
+        };
+        if !recall() {
+            later::until_done(recall);
         }
     }
 }
@@ -404,6 +405,19 @@ impl ArenaGuard<'_> {
     pub(super) fn release_sent(&self, index: u32, serial: u64, owner: u64) {
         if let Ok(Some(object)) = self.find(index, serial) {
             self.claim(&object, PeerId::from_bits(owner), PeerId::NONE);
+            object.kind().lose_message(self, &object);
+            self.settle(object);
+        }
+    }
+
+    fn recall(&self, token: Token, me: PeerId) {
+        if let Ok(Some(object)) = self.find(token.index, token.serial)
+            && let Some(hold) = self.holder(&object, token.owner)
+        {
+            let promised = token.owner != me;
+            let number = if promised { &hold.promised } else { &hold.sent };
+            number.store(number.load(Relaxed).saturating_sub(1), Relaxed);
+            object.kind().lose_message(self, &object);
             self.settle(object);
         }
     }

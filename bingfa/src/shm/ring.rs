@@ -202,7 +202,8 @@ impl Ring {
         self.rouse(arena);
     }
 
-    fn rouse(&self, arena: &Arena) {
+    /// Wakes all, to look again.
+    pub(super) fn rouse(&self, arena: &Arena) {
         for word in [self.items(), self.room(), &self.tasks.joined] {
             word.rouse(|flags| arena.ring(flags));
         }
