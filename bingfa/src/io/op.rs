@@ -121,9 +121,11 @@ pub(crate) fn kernel_may_block() -> bool {
 /// operation that was done all the same returns what it did. Otherwise a deadline is
 /// `wait.too_late()`, and a cancel unwinds. A readiness wait goes on after a signal.
 ///
+/// Not inlined: a read and a write of one function then use the same lines of its stack.
+///
 /// # Safety
 /// As for [`run`].
-#[inline(always)]
+#[inline(never)]
 #[track_caller]
 unsafe fn in_coroutine(
     frame: &Frame,
@@ -140,23 +142,26 @@ unsafe fn in_coroutine(
     };
     let source = source.map(NonNull::from);
     let mut op = Op::new(kind, fd.as_raw_fd(), source, ptr::null());
+    let mut waits_for_readiness = false;
     loop {
-        match sched_op::run(worker, frame, &mut op, deadline, name(kind), at) {
+        let result = match sched_op::run(worker, frame, &mut op, deadline, name(kind), at) {
+            OpEnd::Done(result) => result,
             OpEnd::TimedOut => return Err(wait.too_late()),
-            OpEnd::Done(result) if result == -errno::EAGAIN => {
-                // The descriptor is O_NONBLOCK, though this call is not: wait for readiness.
-                let events = readiness(kind);
-                let mut ready = Op::new(OpKind::Poll { events }, op.fd, source, ptr::null());
-                match sched_op::run(worker, frame, &mut ready, deadline, name(kind), at) {
-                    OpEnd::TimedOut => return Err(wait.too_late()),
-                    OpEnd::Done(seen) if seen < 0 && seen != -errno::EINTR => return value(seen),
-                    OpEnd::Done(_) => {}
-                }
-            }
-            OpEnd::Done(result) if result == -errno::EINTR && goes_on_after_signal(kind) => {}
-            OpEnd::Done(result) => return value(result),
-        }
-        op = Op::new(kind, op.fd, source, ptr::null());
+        };
+        let next = if waits_for_readiness && (result >= 0 || result == -errno::EINTR) {
+            waits_for_readiness = false;
+            kind
+        } else if result == -errno::EAGAIN && !waits_for_readiness {
+            // The descriptor is O_NONBLOCK, though this call is not.
+            waits_for_readiness = true;
+            let events = readiness(kind);
+            OpKind::Poll { events }
+        } else if result == -errno::EINTR && goes_on_after_signal(kind) {
+            kind
+        } else {
+            return value(result);
+        };
+        op = Op::new(next, op.fd, source, ptr::null());
     }
 }
 

@@ -40,7 +40,7 @@ pub(crate) fn run(
     }
     op.owner = std::ptr::from_ref(frame).cast();
     op.tries_again = true;
-    if let Some(result) = worker.attempt(op) {
+    if let Some(result) = attempt(worker, frame, op) {
         if worker.count_streak() {
             yield_now();
         }
@@ -62,8 +62,8 @@ pub(crate) fn run(
         let op_ptr = NonNull::from(&mut *op);
         frame.op.set(op_ptr.as_ptr().cast_const().cast());
         // SAFETY: we do not leave this frame before the result is there, and the
-        // worker resumes us only then; see the loop below.
-        unsafe { worker.submit(op_ptr) };
+        // worker resumes us only then; see the loop below. No driver suspends.
+        unsafe { frame.on_worker_stack(|| worker.submit(op_ptr)) };
         let result = loop {
             frame.suspend(Request::Wait);
             // SAFETY: `op` is ours again once completed; read through the pointer that
@@ -78,7 +78,7 @@ pub(crate) fn run(
             worker.home.timers(|timers| timers.disarm(key));
         }
         if result == READY {
-            if let Some(result) = worker.attempt(op) {
+            if let Some(result) = attempt(worker, frame, op) {
                 return OpEnd::Done(result);
             }
             continue;
@@ -93,6 +93,13 @@ pub(crate) fn run(
         // A cancel of the coroutine: `raise` above unwinds, unless a shield went up or a
         // neighbour unwinds; then the operation simply starts again.
     }
+}
+
+/// Tries `op` without waiting.
+#[inline(always)]
+fn attempt(worker: &Worker, frame: &Frame, op: &Op) -> Option<i32> {
+    // SAFETY: we run on the coroutine of `frame`, and no driver suspends.
+    unsafe { frame.on_worker_stack(|| worker.attempt(op)) }
 }
 
 /// Runs `op`, on a file, for the calling coroutine: neither a cancel nor a timeout cuts it
