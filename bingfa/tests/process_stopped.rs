@@ -4,11 +4,9 @@
 mod common;
 
 use std::fs;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
-use bingfa::process::{self, Builder, JoinHandle, Queue, RwLock, Semaphore, Sender};
+use bingfa::process::{self, Builder, Event, JoinHandle, Queue, RwLock, Semaphore, Sender};
 use bingfa::thread;
 use common::{SHORT, in_child, labelled, on_both, until};
 
@@ -158,39 +156,40 @@ fn a_child_is_joined_though_another_is_stopped() {
 }
 
 #[test]
-fn whoever_waits_for_a_stopped_process_says_so() {
-    let output = in_child("whoever_waits_for_a_stopped_process_says_so", &[], || {
-        let busy = spawn((), |()| hog());
-        let (count, end) = (
-            Arc::new(AtomicUsize::new(0)),
-            Arc::new(AtomicBool::new(false)),
-        );
-        let shared = (count.clone(), end.clone());
-        let waits = thread::spawn(move || {
-            while !shared.1.load(SeqCst) {
-                drop(Semaphore::new(1).unwrap());
-                shared.0.fetch_add(1, SeqCst);
-            }
-        });
+fn whoever_stays_stopped_with_the_memory_of_all_is_an_error_that_names_it() {
+    let name = "whoever_stays_stopped_with_the_memory_of_all_is_an_error_that_names_it";
+    let output = in_child(name, &[], || {
+        let (busy, sent) = (spawn((), |()| hog()), Event::new().unwrap());
+        let (ours, _theirs) = process::pipe::<Event, ()>().unwrap();
+        let pid = busy.pid();
         // Until it is caught in the middle: then nobody gets on.
-        loop {
+        let made = loop {
             busy.process().signal(libc::SIGSTOP).unwrap();
-            std::thread::sleep(Duration::from_millis(20));
-            let before = count.load(SeqCst);
-            std::thread::sleep(Duration::from_millis(30));
-            if count.load(SeqCst) == before {
-                std::thread::sleep(Duration::from_millis(1500)); // it is said after a second
+            match Semaphore::new(1) {
+                Ok(semaphore) => drop(semaphore),
+                Err(error) => break error,
             }
             busy.process().signal(libc::SIGCONT).unwrap();
-            if count.load(SeqCst) == before {
-                break;
-            }
+        };
+        let (spawned, sent) = thread::scope(|scope| {
+            let sent = scope.spawn(|| ours.send(&sent).unwrap_err());
+            let spawned = Builder::new().spawn((), |()| ()).unwrap_err();
+            (spawned, sent.join().unwrap())
+        });
+        for error in [made, spawned, sent] {
+            let text = error.to_string();
+            let who = format!("of process {pid}, in state T (stopped), has been changing memory");
+            assert!(text.contains(&who), "{text}");
         }
-        end.store(true, SeqCst);
-        waits.join().unwrap();
+        busy.process().signal(libc::SIGCONT).unwrap();
+        drop(Semaphore::new(1).unwrap());
+        busy.kill().unwrap();
+        assert!(busy.join().is_err());
+        spawn((), |()| ()).join().unwrap();
     });
     if let Some(output) = output {
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(said.contains("(stopped)"), "{said}");
+        common::assert_well(&output);
+        let said = common::stderr(&output);
+        assert!(said.contains("(stopped), which is changing"), "{said}");
     }
 }

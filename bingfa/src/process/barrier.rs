@@ -16,6 +16,7 @@ use super::{polling, waiting};
 use crate::park::cancel;
 use crate::shm::barrier::{self, Arrival, Arrived, End};
 use crate::shm::kind::Kind;
+use crate::shm::later;
 use crate::sync::BarrierWaitResult;
 
 /// A meeting point of threads and coroutines of several processes: as
@@ -310,7 +311,17 @@ impl Drop for Barrier {
         let arena = self.shared.family().arena();
         if cancel::is_panicking() && !arena.forked() {
             let pid = std::process::id() as i32;
-            self.barrier().panicked(&arena.lock(), pid);
+            let tell = move |barrier: &Barrier| {
+                let arena = arena.lock_briefly();
+                arena.is_some_and(|arena| {
+                    barrier.barrier().panicked(&arena, pid);
+                    true
+                })
+            };
+            if !tell(self) {
+                let same = self.clone();
+                later::until_done(move || tell(&same));
+            }
         }
     }
 }

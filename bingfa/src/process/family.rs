@@ -39,14 +39,23 @@ pub(super) struct Seat {
 
 impl Seat {
     /// `None` if this process cannot have a family, or no more: then its child is on its own.
-    pub(super) fn reserve() -> Option<Seat> {
-        let family = family::family().ok()?;
-        let peer = family.arena().lock().reserve(family.me()).ok()?;
-        Some(Seat {
-            family,
-            peer,
-            pid: 0,
-        })
+    ///
+    /// # Errors
+    /// If a process is stopped in the way.
+    pub(super) fn reserve() -> io::Result<Option<Seat>> {
+        let seat = || -> io::Result<Seat> {
+            let family = family::family()?;
+            let peer = family.arena().lock()?.reserve(family.me())?;
+            Ok(Seat {
+                family,
+                peer,
+                pid: 0,
+            })
+        };
+        match seat() {
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => Err(error),
+            seat => Ok(seat.ok()),
+        }
     }
 
     pub(super) fn family(&self) -> &'static Family {

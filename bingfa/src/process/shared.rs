@@ -39,10 +39,11 @@ impl Shared {
         let family = family::family()?;
         let handle = Handle::create(family, kind, layout::<T>(), len, init).map_err(|error| {
             let what = std::any::type_name::<T>();
-            io::Error::new(
-                error.kind(),
-                format!("bingfa: no memory for a shared `{what}` of {len} bytes: {error}"),
-            )
+            let why = match error.kind() {
+                io::ErrorKind::TimedOut => format!("bingfa: no shared `{what}`: {error}"),
+                _ => format!("bingfa: no memory for a shared `{what}` of {len} bytes: {error}"),
+            };
+            io::Error::new(error.kind(), why)
         })?;
         Ok(Shared(Arc::new(handle)))
     }

@@ -255,7 +255,7 @@ impl Builder {
         T: Serialize + DeserializeOwned,
     {
         child::check_not_pending()?;
-        let seat = Seat::reserve();
+        let seat = Seat::reserve()?;
         let to = seat.as_ref().map(|seat| Destination::Peer(seat.peer()));
         let arguments = wire::encode_for(to.unwrap_or(Destination::Anyone), &args)
             .map_err(|error| invalid(format!("bingfa: the arguments: {error}")))?;

@@ -223,13 +223,16 @@ impl Arena {
     }
 
     /// Takes the lock.
-    pub(crate) fn lock(&self) -> ArenaGuard<'_> {
+    ///
+    /// # Errors
+    /// `TimedOut`, with the name of the process that has it and stays stopped.
+    pub(crate) fn lock(&self) -> io::Result<ArenaGuard<'_>> {
         // Nothing to repair: rule 1 of the room.
-        let lock = self.header().lock.lock(|| {});
-        ArenaGuard {
+        let lock = self.header().lock.lock(|| {})?;
+        Ok(ArenaGuard {
             arena: self,
             _lock: lock,
-        }
+        })
     }
 
     /// As [`lock`](Self::lock); `None` if somebody has had it for long, who is stopped or does
@@ -315,9 +318,9 @@ impl Arena {
     /// A block of at least `len` bytes, aligned to 64. It may hold anything.
     ///
     /// # Errors
-    /// `OutOfMemory`, or what the kernel says.
+    /// `OutOfMemory`, what the kernel says, or as of [`lock`](Self::lock).
     pub(crate) fn allocate(&self, len: u64) -> io::Result<u64> {
-        self.allocate_under(self.lock(), len)
+        self.allocate_under(self.lock()?, len)
     }
 
     /// As [`allocate`](Self::allocate), for somebody who can try again.

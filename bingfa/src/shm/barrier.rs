@@ -176,7 +176,7 @@ mod tests {
         let Arrived::Follower(second) = barrier.arrive(arena) else {
             panic!("a new round")
         };
-        barrier.panicked(&arena.lock(), 7);
+        barrier.panicked(&arena.lock().unwrap(), 7);
         assert!(matches!(barrier.arrive(arena), Arrived::Broken));
         assert_eq!(barrier.end(first), Some(End::Met));
         assert_eq!(barrier.leave(second), Some(End::Broken));

@@ -96,8 +96,10 @@ impl Deref for Block<'_> {
 
 impl Drop for Block<'_> {
     fn drop(&mut self) {
-        if self.luggage().is_left() {
-            self.luggage().release(&self.arena.lock()); // it could not be decoded
+        if self.luggage().is_left()
+            && let Ok(arena) = self.arena.lock()
+        {
+            self.luggage().release(&arena); // it could not be decoded
         }
         self.hold.return_loan(self.at);
         self.arena.free(self.at, self.head().allocated);

@@ -37,7 +37,7 @@ pub(crate) fn inherit(inheritance: Inheritance) {
 ///
 /// # Errors
 /// If there is no memory, no descriptor or no address space for it, or this process is a fork
-/// of a member.
+/// of a member; as of [`Arena::lock`].
 pub(crate) fn family() -> io::Result<&'static Family> {
     let family = match FAMILY.get() {
         Some(family) => family,
@@ -66,7 +66,7 @@ fn join() -> io::Result<&'static Family> {
         None => {
             // Random enough to tell families apart.
             let arena = Arena::create(RandomState::new().build_hasher().finish())?;
-            let me = arena.lock().reserve(PeerId::NONE)?;
+            let me = arena.lock()?.reserve(PeerId::NONE)?;
             Family {
                 arena,
                 me,
@@ -76,7 +76,7 @@ fn join() -> io::Result<&'static Family> {
     };
     let pid = std::process::id() as i32;
     let start = pidfd::start_time(pid).unwrap_or(0);
-    let arena = family.arena.lock();
+    let arena = family.arena.lock()?;
     if !arena.is_live(family.me) {
         return Err(io::Error::other(
             "bingfa: this process counts as dead in its family: it was taken for its parent, or \
@@ -99,8 +99,8 @@ impl Family {
     #[cfg(test)]
     pub(super) fn of_two() -> io::Result<[&'static Family; 2]> {
         let parent = Arena::create(RandomState::new().build_hasher().finish())?;
-        let me = parent.lock().reserve(PeerId::NONE)?;
-        let child = parent.lock().reserve(me)?;
+        let me = parent.lock()?.reserve(PeerId::NONE)?;
+        let child = parent.lock()?.reserve(me)?;
         let file = parent.file()?.try_clone_to_owned()?;
         let none = PeerId::NONE;
         let both = [(parent, me, none), (Arena::open(file)?, child, me)];

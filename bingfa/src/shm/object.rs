@@ -149,7 +149,7 @@ impl Handle {
     /// Makes an object, and the first handle. `init` gets the payload, which is all zeroes.
     ///
     /// # Errors
-    /// If there is no memory, or `init` fails.
+    /// If there is no memory, or `init` fails; as of [`Arena::lock`].
     pub(crate) fn create(
         family: &'static Family,
         kind: Kind,
@@ -163,7 +163,7 @@ impl Handle {
         arena.clear(at, total);
         let (place, payload) = (arena.at::<Head>(at), arena.at::<u8>(at + HEAD));
         let made = init(payload).and_then(|()| {
-            let arena = arena.lock();
+            let arena = arena.lock()?;
             let hold = arena.new_hold(family.me())?;
             Ok((hold, arena.new_entry()?, arena))
         });
@@ -256,9 +256,9 @@ impl Handle {
     /// Its name in a message to `to`.
     ///
     /// # Errors
-    /// If the receiver has ended, or there is no memory.
+    /// If the receiver has ended, there is no memory, or as of [`Arena::lock`].
     pub(crate) fn export(&self, to: Destination) -> io::Result<Token> {
-        let arena = self.family.arena().lock();
+        let arena = self.family.arena().lock()?;
         let (owner, number) = match to {
             Destination::Peer(peer) => {
                 let hold = arena.hold_of(&self.object(), peer)?;
@@ -279,7 +279,7 @@ impl Handle {
     /// The handle that a message brings, which lies in this block, if it lies in one.
     ///
     /// # Errors
-    /// If it is of another family, or is gone, or is not what is expected.
+    /// If it is of another family, or is gone, or is not what is expected; as of [`Arena::lock`].
     pub(crate) fn import(
         family: &'static Family,
         token: Token,
@@ -293,7 +293,7 @@ impl Handle {
                  with this one",
             ));
         }
-        let arena = family.arena().lock();
+        let arena = family.arena().lock()?;
         let object = arena.find(token.index, token.serial)?.ok_or_else(gone)?;
         let is_right = object.head.kind == kind && object.head.layout == layout;
         let own = arena.hold_of(&object, family.me())?;
@@ -500,7 +500,7 @@ mod tests {
             lives: false,
             status: None,
         };
-        assert!(by.arena().lock().bury(&gone));
+        assert!(by.arena().lock().unwrap().bury(&gone));
     }
 
     #[test]

@@ -214,15 +214,15 @@ mod tests {
     #[test]
     fn a_slot_that_is_used_again_is_another_peer() {
         let arena = Arena::create(1).unwrap();
-        let root = arena.lock().reserve(PeerId::NONE).unwrap();
-        let child = arena.lock().reserve(root).unwrap();
+        let root = arena.lock().unwrap().reserve(PeerId::NONE).unwrap();
+        let child = arena.lock().unwrap().reserve(root).unwrap();
         assert!(arena.is_live(root) && arena.is_live(child));
         assert!(!arena.is_live(PeerId::NONE));
         assert_eq!(arena.orphans(), []);
-        arena.lock().release(root);
+        arena.lock().unwrap().release(root);
         assert_eq!(arena.orphans(), [child]);
-        arena.lock().release(child);
-        let next = arena.lock().reserve(PeerId::NONE).unwrap();
+        arena.lock().unwrap().release(child);
+        let next = arena.lock().unwrap().reserve(PeerId::NONE).unwrap();
         assert_eq!(next.slot(), child.slot());
         assert!(next != child && !arena.is_live(child) && arena.is_live(next));
     }
@@ -231,13 +231,13 @@ mod tests {
     fn a_family_may_be_large_but_not_larger() {
         let arena = Arena::create(1).unwrap();
         let all: Vec<_> = (0..MOST)
-            .map(|_| arena.lock().reserve(PeerId::NONE).unwrap())
+            .map(|_| arena.lock().unwrap().reserve(PeerId::NONE).unwrap())
             .collect();
-        let error = arena.lock().reserve(PeerId::NONE).unwrap_err();
+        let error = arena.lock().unwrap().reserve(PeerId::NONE).unwrap_err();
         assert!(error.to_string().contains("8192"), "{error}");
         for peer in all {
-            arena.lock().release(peer);
+            arena.lock().unwrap().release(peer);
         }
-        assert!(arena.lock().reserve(PeerId::NONE).is_ok());
+        assert!(arena.lock().unwrap().reserve(PeerId::NONE).is_ok());
     }
 }

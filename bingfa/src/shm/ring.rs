@@ -152,9 +152,9 @@ impl Ring {
     /// Gives it its first segment, by the one who has made it, before anybody else has it.
     ///
     /// # Errors
-    /// If there is no memory.
+    /// If there is no memory, or as of [`Arena::lock`].
     pub(crate) fn open(&self, arena: &Arena) -> io::Result<()> {
-        let first = arena.new_segment(arena.lock(), segment::FIRST)?;
+        let first = arena.new_segment(arena.lock()?, segment::FIRST)?;
         // The head first: `end` frees what it finds there, also if we are killed in between.
         for end in [&self.head, &self.tail] {
             let place = end.place(0);

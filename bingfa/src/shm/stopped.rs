@@ -93,7 +93,7 @@ fn nobody_waits_to_let_go_while_somebody_is_stopped_with_the_memory() {
     let theirs = Handle::import(child, token, None, Kind::Queue, 5).unwrap();
     let block = parent.arena().allocate(100_000).unwrap();
     while_stopped(
-        || child.arena().lock(),
+        || child.arena().lock().unwrap(),
         || {
             drop(theirs);
             assert_eq!(ours.unfinished(ring(&ours)), None);

@@ -86,7 +86,12 @@ impl Tally {
     }
 
     fn lock(&self, arena: &Arena) -> RobustGuard<'_> {
-        self.lock.lock(|| self.note_share(arena))
+        loop {
+            // An error: somebody is stopped. Who comes here is to wait as long as that lasts.
+            if let Ok(lock) = self.lock.lock(|| self.note_share(arena)) {
+                return lock;
+            }
+        }
     }
 
     /// As somebody does who is stopped in the middle of a change.

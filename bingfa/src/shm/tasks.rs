@@ -250,7 +250,7 @@ mod tests {
             lives: false,
             status: None,
         };
-        assert!(by.arena().lock().bury(&gone));
+        assert!(by.arena().lock().unwrap().bury(&gone));
     }
 
     #[test]
@@ -313,7 +313,7 @@ mod tests {
                 lives: false,
                 status: None,
             };
-            assert!(!parent.arena().lock().bury(&gone));
+            assert!(!parent.arena().lock().unwrap().bury(&gone));
             assert!(parent.arena().is_live(child.me()));
             go.wait();
         });

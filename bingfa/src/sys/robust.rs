@@ -10,11 +10,15 @@
 #![allow(unsafe_code)]
 
 use std::cell::UnsafeCell;
+use std::fmt;
 use std::io::{self, Write};
 use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// For how many seconds an owner may stay stopped.
+const PATIENCE: u32 = 5;
 
 /// The mutex, as it lies in shared memory.
 #[repr(transparent)]
@@ -53,13 +57,17 @@ impl RobustMutex {
 
     /// Blocks the thread until the mutex is its own. `repair` runs first if an owner has died
     /// with it; if that one dies as well, the next repairs. Says so if it takes very long.
+    ///
+    /// # Errors
+    /// `TimedOut`, with its owner's name, if that is stopped (SIGSTOP, a debugger), and stays so
+    /// for some seconds.
     #[inline]
-    pub(crate) fn lock(&self, repair: impl FnOnce()) -> RobustGuard<'_> {
+    pub(crate) fn lock(&self, repair: impl FnOnce()) -> io::Result<RobustGuard<'_>> {
         let mut locked = self.try_lock();
         if locked == libc::EBUSY {
-            locked = self.wait();
+            locked = self.wait()?;
         }
-        self.locked(locked, repair)
+        Ok(self.locked(locked, repair))
     }
 
     /// As [`lock`](Self::lock), but gives up after some milliseconds: then its owner is
@@ -79,29 +87,51 @@ impl RobustMutex {
         unsafe { libc::pthread_mutex_trylock(self.0.get()) }
     }
 
+    /// What `pthread_mutex_lock` gives; an error if its owner stays stopped.
     #[cold]
-    fn wait(&self) -> i32 {
-        const LONG: Duration = Duration::from_secs(1);
-        // If the clock is set meanwhile, it is said at another time.
+    fn wait(&self) -> io::Result<i32> {
+        let mut stopped = (0, 0);
+        for seconds in 1.. {
+            match self.wait_a_second() {
+                libc::ETIMEDOUT => {}
+                done => return Ok(done),
+            }
+            let owner = Owner::of(self.owner());
+            if seconds == 1 {
+                let _ = writeln!(
+                    io::stderr(),
+                    "bingfa: process {} waits for {owner} which is changing memory that they share",
+                    std::process::id(),
+                );
+            }
+            stopped = match stopped {
+                _ if !owner.is_stopped() => (0, 0),
+                (thread, seconds) if thread == owner.thread => (thread, seconds + 1),
+                _ => (owner.thread, 1),
+            };
+            if stopped.1 == PATIENCE {
+                return Err(io::Error::new(
+                    io::ErrorKind::TimedOut,
+                    format!(
+                        "bingfa: {owner} has been changing memory that all share for {PATIENCE} \
+                         seconds; let it go on (SIGCONT), or end it"
+                    ),
+                ));
+            }
+        }
+        unreachable!("nobody waits for so many seconds")
+    }
+
+    fn wait_a_second(&self) -> i32 {
+        // If the clock is set meanwhile, it is a longer or a shorter one.
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
-        let until = now.unwrap_or_default() + LONG;
+        let until = now.unwrap_or_default() + Duration::from_secs(1);
         let until = libc::timespec {
             tv_sec: until.as_secs() as libc::time_t,
             tv_nsec: until.subsec_nanos().into(),
         };
         // SAFETY: initialised (invariant 1).
-        match unsafe { libc::pthread_mutex_timedlock(self.0.get(), &raw const until) } {
-            libc::ETIMEDOUT => {}
-            done => return done,
-        }
-        let owner = describe(self.owner());
-        let _ = writeln!(
-            io::stderr(),
-            "bingfa: process {} waits for {owner} which is changing memory that they share",
-            std::process::id(),
-        );
-        // SAFETY: initialised (invariant 1).
-        unsafe { libc::pthread_mutex_lock(self.0.get()) }
+        unsafe { libc::pthread_mutex_timedlock(self.0.get(), &raw const until) }
     }
 
     /// The number of the thread that has it, or 0.
@@ -153,15 +183,42 @@ impl RobustMutex {
     }
 }
 
-/// A thread in words, with its process and its state.
-fn describe(thread: u32) -> String {
-    let status = std::fs::read_to_string(format!("/proc/{thread}/status")).unwrap_or_default();
-    let field = |name: &str| {
-        let value = status.lines().find_map(|line| line.strip_prefix(name));
-        value.map_or("?", str::trim)
-    };
-    let (process, state) = (field("Tgid:"), field("State:"));
-    format!("thread {thread} of process {process}, in state {state},")
+/// A thread that has a mutex, with its process and its state.
+struct Owner {
+    thread: u32,
+    process: String,
+    state: String,
+}
+
+impl Owner {
+    fn of(thread: u32) -> Owner {
+        let status = std::fs::read_to_string(format!("/proc/{thread}/status")).unwrap_or_default();
+        let field = |name: &str| {
+            let value = status.lines().find_map(|line| line.strip_prefix(name));
+            value.map_or("?", str::trim).to_owned()
+        };
+        Owner {
+            thread,
+            process: field("Tgid:"),
+            state: field("State:"),
+        }
+    }
+
+    /// By a signal, or a debugger.
+    fn is_stopped(&self) -> bool {
+        self.state.starts_with(['T', 't'])
+    }
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Owner {
+            thread,
+            process,
+            state,
+        } = self;
+        write!(f, "thread {thread} of process {process}, in state {state},")
+    }
 }
 
 fn check(error: i32) -> io::Result<()> {
