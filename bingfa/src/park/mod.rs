@@ -17,6 +17,9 @@ pub(crate) mod select;
 mod waits;
 pub(crate) mod word;
 
+/// For the rooms that wait by this one alone.
+pub(crate) use crate::sys::pause::Pause;
+
 #[cfg(not(loom))]
 mod runtime_side {
     use std::sync::OnceLock;

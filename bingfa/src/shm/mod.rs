@@ -50,8 +50,6 @@ mod luggage;
 #[cfg(not(loom))]
 pub(crate) mod object;
 #[cfg(not(loom))]
-mod pause;
-#[cfg(not(loom))]
 pub(crate) mod peers;
 #[cfg(not(loom))]
 pub(crate) mod permits;

@@ -37,10 +37,10 @@ use super::block::{Buffer, Message};
 use super::hold::Hold;
 use super::kind::Gone;
 use super::last::{Last, LastGone};
-use super::pause::Pause;
 use super::segment::{self, RECORD, payload_len, record_len};
 use super::tasks::Tasks;
 use super::word::Word;
+use crate::sys::pause::Pause;
 use crate::sys::robust::{RobustGuard, RobustMutex};
 
 /// Where an end is.

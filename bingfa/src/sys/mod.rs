@@ -27,6 +27,7 @@ pub(crate) mod mem;
 pub(crate) mod memfd;
 #[cfg(all(feature = "process", not(loom)))]
 pub(crate) mod pass;
+pub(crate) mod pause;
 #[cfg(all(feature = "process", not(loom)))]
 pub(crate) mod pidfd;
 #[cfg(all(feature = "process", not(loom)))]

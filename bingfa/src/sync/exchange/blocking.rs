@@ -3,7 +3,7 @@
 #![allow(unsafe_code)]
 
 use std::ptr::NonNull;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::Exchange;
 use super::error::{GetError, PutError, TooManyDone, Unfinished};
@@ -28,19 +28,32 @@ fn wake(woken: impl IntoIterator<Item = Waiter>) {
     woken.into_iter().for_each(Waiter::wake);
 }
 
-/// Looks whether `over`, for as long as it may be worth while: a thread spins for a
-/// microsecond or two and then, if it has no time limit, lets others run some times, which
-/// costs less than a sleep. A coroutine does not look: others want its worker. `spins`:
-/// how long to spin. True: it is over.
+/// Looks whether `over`, for as long as it may be worth while: a thread leaves the others alone
+/// for `pause`, spins for a microsecond or two and then, if it has no time limit, lets others
+/// run some times, which costs less than a sleep. A coroutine does not look: others want its
+/// worker. `spins`: how long to spin. True: it is over.
 #[inline(always)]
-fn is_over_soon(deadline: Option<Instant>, spins: u32, mut over: impl FnMut() -> bool) -> bool {
-    local::frame().is_none() && look(deadline, spins, &mut over)
+fn is_over_soon(
+    deadline: Option<Instant>,
+    spins: u32,
+    pause: impl FnOnce() -> Duration,
+    mut over: impl FnMut() -> bool,
+) -> bool {
+    local::frame().is_none() && more_than_one_cpu() && look(deadline, spins, pause(), &mut over)
 }
 
 #[cold]
-fn look(deadline: Option<Instant>, spins: u32, over: &mut dyn FnMut() -> bool) -> bool {
-    if !more_than_one_cpu() {
-        return false;
+fn look(
+    deadline: Option<Instant>,
+    spins: u32,
+    pause: Duration,
+    over: &mut dyn FnMut() -> bool,
+) -> bool {
+    if !pause.is_zero() {
+        let begun = Instant::now();
+        while begun.elapsed() < pause {
+            std::hint::spin_loop();
+        }
     }
     let (mut spun, mut gap) = (0, 1);
     while spun < spins {
@@ -151,8 +164,11 @@ impl<O: Order> Exchange<O> {
         what: What,
     ) -> Result<(), PutError<O::Item>> {
         let mut slot = Some(item);
-        if self.splits && is_over_soon(deadline, 120, || self.put_now(&mut slot)) {
-            return Ok(());
+        if self.splits {
+            let pause = || self.tail.lock().pause();
+            if is_over_soon(deadline, 120, pause, || self.put_now(&mut slot)) {
+                return Ok(());
+            }
         }
         let mut node = Node::new(slot);
         let waited = self.wait_in(Line::Puts, &mut node, deadline, what);
@@ -167,14 +183,16 @@ impl<O: Order> Exchange<O> {
     #[track_caller]
     #[inline(always)]
     fn get_slow(&self, deadline: Option<Instant>, what: What) -> Result<O::Item, GetError> {
-        let mut got = None;
-        if self.splits
-            && is_over_soon(deadline, 120, || {
+        if self.splits {
+            let pause = || self.head.lock().pause();
+            let mut got = None;
+            let mut look = || {
                 got = self.try_get().ok();
                 got.is_some()
-            })
-        {
-            return got.ok_or(GetError::Empty);
+            };
+            if is_over_soon(deadline, 120, pause, &mut look) {
+                return got.ok_or(GetError::Empty);
+            }
         }
         let mut node = Node::new(None);
         match self.wait_in(Line::Gets, &mut node, deadline, what) {
@@ -225,7 +243,8 @@ impl<O: Order> Exchange<O> {
             if line != Line::Joins && !self.splits {
                 // Not asleep yet: the other side may be about to come.
                 // SAFETY: ours.
-                is_over_soon(deadline, 15, || unsafe { node.as_ref() }.end().is_some());
+                let ended = || unsafe { node.as_ref() }.end().is_some();
+                is_over_soon(deadline, 15, || Duration::ZERO, ended);
             }
             let (end, outcome) = loop {
                 // SAFETY: ours.

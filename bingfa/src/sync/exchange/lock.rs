@@ -42,12 +42,14 @@ const GAPS: [u32; 2] = [1, 1];
 const ASLEEP: u32 = 40;
 
 /// Alone in its cache lines, which processors fetch in pairs.
-#[repr(align(128))]
+#[repr(C, align(128))]
 pub(super) struct Lock<S> {
-    word: Word,
     state: UnsafeCell<S>,
+    word: Word,
 }
 
+/// In a line of its own: those who look at it do not slow down who works on the state.
+#[repr(align(64))]
 struct Word {
     now: AtomicU32,
     /// Counts the patient ones who got it. Written by who has it.

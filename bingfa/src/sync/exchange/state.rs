@@ -20,10 +20,12 @@
 use std::ops::{Deref, DerefMut};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
+use std::time::Duration;
 
 use super::error::{GetError, PutError, TooManyDone};
 use super::node::{End, Hold, List, Node, finish, inside};
 use super::order::Order;
+use crate::park::Pause;
 use crate::park::select::Claim;
 
 /// The end where items come in, and everything that needs both locks.
@@ -31,6 +33,11 @@ pub(super) struct Tail<O: Order, W> {
     items: O,
     /// How many may be put with the tail's lock alone: 0 unless only items matter.
     room: usize,
+    /// How large `room` was when it was said last.
+    granted: usize,
+    /// How many had been put with the tail's lock alone by then.
+    passed: u64,
+    pause: Pause,
     capacity: usize,
     closed: bool,
     /// Closed, and what was in it was thrown away.
@@ -51,6 +58,9 @@ pub(super) struct Head<O: Order> {
     items: O,
     /// Whether gets may take with the head's lock alone: no put waits.
     open: bool,
+    /// How many items have come over from the tail.
+    passed: u64,
+    pause: Pause,
 }
 
 /// Both ends, locked; without a head if all is in the tail.
@@ -82,7 +92,15 @@ impl<O: Order> Head<O> {
         Self {
             items: O::default(),
             open: true,
+            passed: 0,
+            pause: Pause::default(),
         }
+    }
+
+    /// For how long a thread that has found nothing lets items gather: then more of them come
+    /// over from the tail at once, for which both ends have to stop.
+    pub(super) fn pause(&self) -> Duration {
+        self.pause.next(self.passed)
     }
 
     /// Takes an item, if that concerns nobody else.
@@ -105,7 +123,19 @@ impl<O: Order, W> Tail<O, W> {
             puts: List::new(),
             joins: List::new(),
             unfinished: 0,
+            granted: 0,
+            passed: 0,
+            pause: Pause::default(),
         }
+    }
+
+    /// For how long a thread that has found no room lets it grow, likewise.
+    pub(super) fn pause(&self) -> Duration {
+        self.pause.next(self.passed_by_now())
+    }
+
+    fn passed_by_now(&self) -> u64 {
+        self.passed + (self.granted - self.room) as u64
     }
 
     /// Puts the item, if that concerns nobody else; else it stays in the slot.
@@ -141,11 +171,13 @@ impl<O: Order, W: Hold> All<'_, O, W> {
     pub(super) fn settle(&mut self) {
         let quiet = self.puts.is_empty() && self.gets.is_empty() && !self.closed;
         let room = self.capacity.saturating_sub(self.len());
+        self.passed = self.passed_by_now();
         self.room = if quiet && self.head.is_some() {
             room
         } else {
             0
         };
+        self.granted = self.room;
         let open = self.puts.is_empty();
         if let Some(head) = &mut self.head {
             head.open = open;
@@ -159,6 +191,7 @@ impl<O: Order, W: Hold> All<'_, O, W> {
             None => self.tail.items.pop(),
             Some(head) => head.items.pop().or_else(|| {
                 std::mem::swap(&mut head.items, &mut self.tail.items);
+                head.passed += head.items.count() as u64;
                 head.items.pop()
             }),
         }

@@ -20,7 +20,7 @@ const PER_ITEM: u64 = 64;
 /// Zeroed memory is one that begins without a pause.
 #[repr(C)]
 #[derive(Debug, Default)]
-pub(super) struct Pause {
+pub(crate) struct Pause {
     nanos: AtomicU64,
     /// How many items had passed at the last one.
     passed: AtomicU64,
@@ -28,7 +28,7 @@ pub(super) struct Pause {
 
 impl Pause {
     /// The next one, if so many items have passed by now.
-    pub(super) fn next(&self, passed: u64) -> Duration {
+    pub(crate) fn next(&self, passed: u64) -> Duration {
         let since = passed.saturating_sub(self.passed.load(Relaxed));
         let last = self.nanos.load(Relaxed).min(LONGEST);
         let next = if since > 1 && since.saturating_mul(PER_ITEM) > last {
