@@ -363,7 +363,7 @@ fn raw_send(end: BorrowedFd<'_>, bytes: &[u8], with: Option<BorrowedFd<'_>>) {
 proptest! {
     #[test]
     fn hostile_bytes_are_errors(
-        kind in prop_oneof![Just(1u8), Just(0x81), any::<u8>()],
+        kind in prop_oneof![Just(1u8), Just(0x41), Just(0x81), Just(0xc1), any::<u8>()],
         bytes in prop::collection::vec(any::<u8>(), 0..40),
         with in 0..3,
     ) {
