@@ -86,7 +86,14 @@ impl Shared {
 
     /// The object that a message brings, for a handle of type `T`.
     pub(super) fn import<T: 'static, E: de::Error>(kind: Kind, token: Token) -> Result<Self, E> {
-        let make = |block| Handle::import(family::family()?, token, block, kind, layout::<T>());
+        let import = |block| Handle::import(family::family()?, token, block, kind, layout::<T>());
+        // While somebody is stopped in the way it waits on: an error would lose the message.
+        let make = |block| loop {
+            match import(block) {
+                Err(error) if error.kind() == io::ErrorKind::TimedOut => {}
+                imported => return imported,
+            }
+        };
         carry::import::<T, E>(make).map(|handle| Shared(Arc::new(handle)))
     }
 }
