@@ -257,7 +257,10 @@ impl Ring {
 
     /// For how long who finds nothing in it lets those who put go on before it looks again.
     pub(crate) fn pause_of_gets(&self) -> Duration {
-        self.head.pause.next(self.head.count().load(Relaxed))
+        let got = self.head.count().load(Relaxed);
+        // The last item's length, unless it was the first of a segment or somebody gets just now.
+        let [at, before] = [got, got + 1].map(|n| self.head.place(n).position.load(Relaxed));
+        self.head.pause.next_for(got, at.saturating_sub(before))
     }
 
     /// Whether nothing is in it behind the item of this number.
@@ -351,6 +354,8 @@ impl Ring {
             next.position.store(at + need, Relaxed);
             // Release: pairs with the Acquire in `try_get`.
             self.tail.count().store(put + 1, Release);
+            drop(lock); // nobody waits for us to claim lines
+            arena.claim_next(current + at, need);
             return Ok(Put::Done);
         }
     }

@@ -8,6 +8,7 @@ use std::io;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::arena::{Arena, ArenaGuard};
+use crate::sys::cache;
 
 /// The length of a queue's first segment.
 pub(super) const FIRST: u64 = 1024;
@@ -19,6 +20,12 @@ const LONG: u64 = 64 << 10;
 const LONGEST: u64 = 256 << 10;
 /// So many items should fit.
 const ITEMS: u64 = 256;
+
+/// Records of this length are claimed ahead. What is much shorter is in a line in which somebody
+/// reads.
+const WORTH_CLAIMING: u64 = 256;
+/// About what a processor can wait for at once.
+const MOST_CLAIMED: u64 = 1280;
 
 /// The head of a segment, before its records.
 #[repr(C)]
@@ -72,6 +79,17 @@ impl Arena {
     pub(super) fn segment(&self, at: u64) -> io::Result<&Segment> {
         // SAFETY: from a place, a link or the spare, which hold only segments.
         Ok(unsafe { self.reach::<Segment>(at)?.as_ref() })
+    }
+
+    /// The record after the one at `at`, if it is as long, is about to be written: its lines come
+    /// from who has read what was there, while the caller does something else. Otherwise the
+    /// next locked instruction after the writing would wait for them.
+    #[inline]
+    pub(super) fn claim_next(&self, at: u64, len: u64) {
+        if len >= WORTH_CLAIMING {
+            let next = self.at::<u8>(at).as_ptr().wrapping_add(len as usize);
+            cache::claim_lines(next, len.min(MOST_CLAIMED).div_ceil(64) as usize);
+        }
     }
 
     /// A word of a record. Atomic, though guarded by the lock and the count, because a process

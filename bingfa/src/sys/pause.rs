@@ -16,6 +16,9 @@ const SHORTEST: u64 = 32;
 /// A pause is worth while if there is an item for each so many nanoseconds of it: then it is
 /// short beside the time that the items take.
 const PER_ITEM: u64 = 64;
+/// Or, for longer ones, for as long as it takes to move its bytes. With less, pauses came and
+/// went while items of 1 KiB streamed, and half the rate with them.
+const BYTES_PER_NANO: u64 = 4;
 
 /// Zeroed memory is one that begins without a pause.
 #[repr(C)]
@@ -29,9 +32,15 @@ pub(crate) struct Pause {
 impl Pause {
     /// The next one, if so many items have passed by now.
     pub(crate) fn next(&self, passed: u64) -> Duration {
+        self.next_for(passed, 0)
+    }
+
+    /// The same for items that are copied, and are about so long.
+    pub(crate) fn next_for(&self, passed: u64, len: u64) -> Duration {
+        let per_item = PER_ITEM.max(len / BYTES_PER_NANO);
         let since = passed.saturating_sub(self.passed.load(Relaxed));
         let last = self.nanos.load(Relaxed).min(LONGEST);
-        let next = if since > 1 && since.saturating_mul(PER_ITEM) > last {
+        let next = if since > 1 && since.saturating_mul(per_item) > last {
             (2 * last).clamp(SHORTEST, LONGEST)
         } else if last > SHORTEST {
             last / 2
@@ -68,13 +77,22 @@ mod tests {
     }
 
     #[test]
+    fn long_items_are_worth_a_longer_one() {
+        let after_20 = |len| {
+            let pause = Pause::default();
+            (1..=10).fold(0, |_, n| pause.next_for(20 * n, len).as_nanos())
+        };
+        assert!(after_20(1032) > 2 * after_20(8));
+    }
+
+    #[test]
     fn whatever_lies_in_memory_it_is_short() {
         let pause = Pause {
             nanos: AtomicU64::new(u64::MAX),
             passed: AtomicU64::new(u64::MAX),
         };
         for passed in [0, 5, u64::MAX, 3] {
-            assert!(pause.next(passed) <= Duration::from_nanos(LONGEST));
+            assert!(pause.next_for(passed, u64::MAX) <= Duration::from_nanos(LONGEST));
         }
     }
 }
