@@ -343,16 +343,9 @@ impl<'a> Core<'a> {
             if sleeps_next && !may_be_alone {
                 awaiting.get_or_insert_with(|| Awaiting::new(self));
             }
-            let mut take = || match ring.try_get(arena, hold, &mut buffer) {
-                Ok(Received::Short(len)) => Look::Done(Got::Short(len)),
-                Ok(Received::Long(at)) => Look::Done(Got::Long(at)),
-                Ok(Received::Nothing) => Look::NotYet,
-                Ok(Received::Busy) => Look::Busy,
-                Err(error) => Look::Done(Got::Failed(error)),
-            };
             // First without a question whether more may come, which takes its time while
             // somebody is stopped in the middle of a put.
-            let taken = take();
+            let taken = self.take(&mut buffer);
             if !matches!(taken, Look::NotYet) {
                 return taken;
             }
@@ -369,7 +362,7 @@ impl<'a> Core<'a> {
                 (None, _) | (_, None) => Look::Busy,
             };
             // What was put before the end is there by now.
-            match take() {
+            match self.take_the_last(&mut buffer) {
                 Look::NotYet => if_empty,
                 taken => taken,
             }
@@ -392,6 +385,25 @@ impl<'a> Core<'a> {
                 error.to_string(),
             ))
         })
+    }
+
+    /// One look at what is in the queue.
+    #[inline]
+    fn take(self, buffer: &mut Buffer) -> Look<Got> {
+        let hold = self.0.handle().hold();
+        match self.ring().try_get(self.arena(), hold, buffer) {
+            Ok(Received::Short(len)) => Look::Done(Got::Short(len)),
+            Ok(Received::Long(at)) => Look::Done(Got::Long(at)),
+            Ok(Received::Nothing) => Look::NotYet,
+            Ok(Received::Busy) => Look::Busy,
+            Err(error) => Look::Done(Got::Failed(error)),
+        }
+    }
+
+    /// The same, on the way out.
+    #[cold]
+    fn take_the_last(self, buffer: &mut Buffer) -> Look<Got> {
+        self.take(buffer)
     }
 
     #[track_caller]
