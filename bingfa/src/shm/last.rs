@@ -33,6 +33,9 @@ const STATUS_KNOWN: u32 = 2;
 
 impl LastGone {
     pub(super) fn remember(&self, gone: &Gone) {
+        if gone.pid == 0 {
+            return; // a child that its parent did not come to make has had nothing
+        }
         let mut bits = if gone.lives { LIVES } else { 0 };
         if let Some(status) = gone.status {
             self.status.store(status, Relaxed);
@@ -50,5 +53,32 @@ impl LastGone {
             lives: bits & LIVES != 0,
             status: (bits & STATUS_KNOWN != 0).then(|| self.status.load(Relaxed)),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::peers::PeerId;
+    use super::*;
+
+    #[test]
+    fn a_child_that_was_never_made_is_not_the_last() {
+        let last = LastGone::default();
+        let gone = |pid| Gone {
+            peer: PeerId::NONE,
+            pid,
+            lives: false,
+            status: Some(9),
+        };
+        last.remember(&gone(0));
+        assert_eq!(last.get(), None);
+        last.remember(&gone(7));
+        last.remember(&gone(0));
+        let known = Last {
+            pid: 7,
+            lives: false,
+            status: Some(9),
+        };
+        assert_eq!(last.get(), Some(known));
     }
 }
