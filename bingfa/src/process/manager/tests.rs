@@ -171,7 +171,10 @@ fn nobody_meets_one_who_has_gone() {
     for _ in 0..50 {
         let mut goes = Bare::connect(&path);
         goes.send(&wait(None));
-        assert!(!barrier.is_broken().unwrap()); // by now it has come
+        // The first may overtake it; when the others are answered, the manager has seen it.
+        for _ in 0..3 {
+            assert!(!barrier.is_broken().unwrap());
+        }
         drop(goes);
         stays.send(&wait(Some(1)));
         stays.next().unwrap();
