@@ -13,8 +13,8 @@ use bingfa::process::{self, Builder, GetError, Mutex, Queue, RawValue};
 use common::family::{child, idle, kill_and_join};
 use common::{LONG, until};
 
-/// The pauses before so many kills, or in long tests before many more: longer and longer, in steps of an odd length, so that
-/// all moments are met.
+/// The pauses before so many kills, or in long tests before many more: longer and longer, in
+/// steps of an odd length, so that all moments are met.
 fn pauses(rounds: u64) -> impl Iterator<Item = Duration> {
     let long = std::env::var_os("BINGFA_TEST_LONG").is_some();
     let rounds = if long { rounds * 50 } else { rounds };

@@ -2,14 +2,12 @@
 
 mod common;
 
-use std::fs;
-use std::os::unix::fs::MetadataExt;
-
 use bingfa::coroutine;
 use bingfa::process::{
     self, Connection, GetError, Queue, RawValue, SharedMemory, Value, pipe, spawn,
 };
 use common::family::{child, flag, idle, kill_and_join, stay};
+use common::usage::shared_memory;
 use common::{Watchdog, labelled, on_both, until, until_in};
 use serde::{Deserialize, Serialize};
 
@@ -19,17 +17,6 @@ fn large() -> SharedMemory {
     SharedMemory::new(20 * MIB).unwrap()
 }
 
-/// How much memory the shared objects of this process take, in MiB.
-fn shared_memory() -> u64 {
-    let files = fs::read_dir("/proc/self/fd").unwrap();
-    let paths = files.map(|file| file.unwrap().path());
-    let is_it = |path: &std::path::PathBuf| {
-        fs::read_link(path).is_ok_and(|to| to.to_string_lossy().contains("bingfa-family"))
-    };
-    let path = paths.into_iter().find(is_it).expect("it has some");
-    (fs::metadata(path).unwrap().blocks() * 512) >> 20
-}
-
 type End = Connection<(), SharedMemory>;
 
 #[test]
@@ -37,11 +24,11 @@ fn what_nobody_reads_gives_its_memory_back() {
     child("what_nobody_reads_gives_its_memory_back", || {
         drop(large());
         let before = shared_memory();
-        let is_gone = || shared_memory() < before + 5;
+        let is_gone = || shared_memory() < before + (5 << 20);
         let filled = || {
             let (ours, theirs) = pipe::<SharedMemory, ()>().unwrap();
             (0..3).for_each(|_| ours.send(large()).unwrap());
-            assert!(shared_memory() > before + 50);
+            assert!(shared_memory() > before + (50 << 20));
             (ours, theirs)
         };
         labelled("the end is dropped", || {
@@ -123,12 +110,12 @@ fn what_a_reader_leaves_in_a_message_goes_with_it() {
         let (others, far) = pipe::<SharedMemory, ()>().unwrap();
         others.send(&kept).unwrap();
         ours.send(Parcel(kept, large())).unwrap();
-        assert!(shared_memory() > before + 35);
+        assert!(shared_memory() > before + (35 << 20));
         let error = theirs.recv().unwrap_err().to_string();
         assert!(error.contains("`process_pipe_handles::Parcel`"), "{error}");
-        until(|| shared_memory() < before + 25);
+        until(|| shared_memory() < before + (25 << 20));
         far.recv().unwrap().write_at(0, b"it is there");
-        until(|| shared_memory() < before + 5);
+        until(|| shared_memory() < before + (5 << 20));
     });
 }
 

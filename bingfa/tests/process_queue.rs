@@ -4,7 +4,6 @@ mod common;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
@@ -13,17 +12,10 @@ use bingfa::process::{
     self, Builder, Fd, GetError, JoinHandle, PutError, Queue, RawValue, Receiver, Sender,
     SharedMemory, Unjoined, Value,
 };
-use common::usage::{Usage, limit_descriptors};
-use common::{LONG, SHORT, assert_well, in_child, labelled, on_both, on_one_thread, until};
+use common::family::child;
+use common::usage::{Usage, limit_descriptors, shared_memory};
+use common::{LONG, SHORT, labelled, on_both, on_one_thread, until};
 use serde::{Deserialize, Serialize};
-
-/// A test in a process of its own.
-#[track_caller]
-fn child(name: &str, test: impl FnOnce()) {
-    if let Some(output) = in_child(name, &[], test) {
-        assert_well(&output);
-    }
-}
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 enum Dish {
@@ -475,19 +467,6 @@ fn handles_travel_in_items_and_outlive_their_sender() {
     assert_eq!((inner.get().unwrap(), value.get()), (7, 8));
 }
 
-/// How much memory the family's file has.
-fn committed() -> u64 {
-    use std::os::unix::fs::MetadataExt;
-    let fds = fs::read_dir("/proc/self/fd").unwrap();
-    fds.filter_map(|fd| {
-        let path = fd.unwrap().path();
-        let target = fs::read_link(&path).ok()?;
-        let is_memory = target.to_string_lossy().contains("memfd:bingfa");
-        is_memory.then(|| fs::metadata(path).unwrap().blocks() * 512)
-    })
-    .sum()
-}
-
 #[test]
 fn a_queue_leaves_nothing_behind() {
     child("a_queue_leaves_nothing_behind", || {
@@ -505,14 +484,14 @@ fn a_queue_leaves_nothing_behind() {
             // Fifty are in it when it goes.
         };
         round();
-        let before = committed();
+        let before = shared_memory();
         for _ in 0..20 {
             round();
         }
         assert!(
-            committed() <= before + (1 << 20),
+            shared_memory() <= before + (1 << 20),
             "{before} {}",
-            committed()
+            shared_memory()
         );
     });
 }
@@ -575,7 +554,7 @@ fn an_item_of_a_gigabyte_arrives() {
         queue.put(Bytes(item)).unwrap();
         assert_eq!(consumer.join().unwrap(), (LEN, 1, 2, 3));
         drop(queue);
-        assert!(committed() < 100 << 20, "its memory is still there");
+        assert!(shared_memory() < 100 << 20, "its memory is still there");
     });
 }
 
@@ -623,17 +602,6 @@ fn without_address_space_the_item_comes_back() {
     });
 }
 
-/// How much memory the shared objects of this process take, in MiB.
-fn shared_memory() -> u64 {
-    let files = fs::read_dir("/proc/self/fd").unwrap();
-    let paths = files.map(|file| file.unwrap().path());
-    let is_it = |path: &std::path::PathBuf| {
-        fs::read_link(path).is_ok_and(|to| to.to_string_lossy().contains("bingfa-family"))
-    };
-    let path = paths.into_iter().find(is_it).expect("it has some");
-    (fs::metadata(path).unwrap().blocks() * 512) >> 20
-}
-
 #[test]
 fn what_was_read_takes_no_memory() {
     child("what_was_read_takes_no_memory", || {
@@ -647,9 +615,9 @@ fn what_was_read_takes_no_memory() {
             (900, 100_000),
         ] {
             (0..count).for_each(|_| queue.put("x".repeat(len)).unwrap());
-            assert!(shared_memory() >= (len * count) as u64 >> 20);
+            assert!(shared_memory() >= (len * count) as u64);
             while queue.try_get().is_ok() {}
-            let left = shared_memory();
+            let left = shared_memory() >> 20;
             assert!(left < 80, "{left} MiB are left of {count} x {len} bytes");
         }
         drop(queue);
@@ -712,13 +680,13 @@ fn what_is_in_messages_that_nobody_reads_goes_with_them() {
             };
             let queue: Queue<Parcel> = Queue::unbounded().unwrap();
             let before = shared_memory();
-            let is_gone = || shared_memory() < before + 5;
+            let is_gone = || shared_memory() < before + (5 << 20);
             // The queue goes.
             let dropped: Queue<(Parcel, Queue<Parcel>)> = Queue::unbounded().unwrap();
             let inner = Queue::unbounded().unwrap();
             inner.put(parcel()).unwrap();
             dropped.put((parcel(), inner)).unwrap();
-            assert!(shared_memory() > before + 50);
+            assert!(shared_memory() > before + (50 << 20));
             drop(dropped);
             assert!(is_gone());
             // A message cannot be decoded.
